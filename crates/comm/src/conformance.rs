@@ -134,7 +134,7 @@ async fn shares_arrays(comm: &dyn Communicator) {
     }
 }
 
-/// Of the ranks of a node that fail, exactly one reports the failures, and it knows the others.
+/// Exactly one of the failing ranks of a node reports the failures, and it knows the others.
 async fn failures_are_told_once(comm: &dyn Communicator) {
     let Place { rank, node, local_size, .. } = *comm.place();
     let failures = Failures::share(comm).await.unwrap_or_else(|error| panic!("rank {rank}: failures: {error}"));

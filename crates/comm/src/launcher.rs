@@ -12,7 +12,7 @@ pub const COMM: &str = "DLIO_RS_COMM";
 /// Environment variable that names the file of the MPI library.
 pub const MPI: &str = "DLIO_RS_MPI";
 
-/// How the ranks of a run find each other.
+/// The way in which the ranks of a run find each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum World {
     /// Through MPI if an MPI launcher is detected; otherwise this process is alone.
@@ -71,7 +71,7 @@ const OPEN_MPI: &[Family] = &[Family::OpenMpi];
 const MPICH: &[Family] = &[Family::Mpich];
 /// Both families can use this launcher's service; the installed library decides.
 const EITHER: &[Family] = &[Family::OpenMpi, Family::Mpich];
-/// As above, but MPICH's derivative is the vendor's library and is preferred.
+/// Both families can use this launcher's service, and the vendor's library, which is derived from MPICH, is preferred.
 const VENDOR: &[Family] = &[Family::Mpich, Family::OpenMpi];
 /// The launcher has no service through which ranks of MPI find each other.
 const NONE: &[Family] = &[];

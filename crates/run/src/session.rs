@@ -117,7 +117,7 @@ impl Session {
         if let Some(failures) = &self.failures {
             failures.add();
             tokio::time::sleep(SAME_MOMENT).await;
-            if !failures.tell() {
+            if !failures.claim_report() {
                 // The rank that reports the failure ends this process, too; if it is gone, this rank ends itself after
                 // the wait.
                 tokio::time::sleep(stop::GRACE).await;

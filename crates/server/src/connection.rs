@@ -209,11 +209,11 @@ async fn converse(stream: TcpStream, http: Http, membership: ConnectionSlot, mut
     tokio::select! {
         // An error here means that the client has closed the connection.
         _ = connection.as_mut() => return,
-        verdict = member.told() => if verdict == CloseMode::Cut { return },
+        verdict = member.close_requested() => if verdict == CloseMode::Cut { return },
         _ = stopped.changed() => {}
     }
     connection.as_mut().graceful_shutdown();
-    let cut = async { while member.told().await != CloseMode::Cut {} };
+    let cut = async { while member.close_requested().await != CloseMode::Cut {} };
     tokio::select! {
         _ = connection.as_mut() => {}
         () = cut => {}

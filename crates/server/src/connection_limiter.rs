@@ -38,11 +38,11 @@ enum Phase {
     Busy,
 }
 
-/// How a connection must end.
+/// The way in which a connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum CloseMode {
-    /// It stays open.
+    /// The connection stays open.
     Stay,
     /// After the request in flight.
     Leave,
@@ -57,7 +57,7 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// Descriptor limit of the process, for messages; `None`: unlimited.
     pub(crate) descriptors: Option<u64>,
-    /// How long an incomplete request may stay without further bytes.
+    /// Longest time without further bytes of an incomplete request.
     pub(crate) request_timeout: Duration,
 }
 
@@ -101,7 +101,7 @@ struct LastWarnings {
     not_accepted: u64,
 }
 
-/// One connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(crate) struct TrackedConnection {
     phase: AtomicU8,
@@ -180,11 +180,11 @@ impl ConnectionLimiter {
         idle.sort_by_key(|member| member.since_ms.load(Relaxed));
         for member in idle.into_iter().take((self.limits.connections / 32).max(1)) {
             // Closing a connection that never sent a request loses nothing.
-            self.tell(member, if member.phase() == Phase::Idle { CloseMode::Leave } else { CloseMode::Cut });
+            self.request_close(member, if member.phase() == Phase::Idle { CloseMode::Leave } else { CloseMode::Cut });
         }
     }
 
-    fn tell(&self, member: &TrackedConnection, verdict: CloseMode) {
+    fn request_close(&self, member: &TrackedConnection, verdict: CloseMode) {
         if member.verdict.swap(verdict as u8, Relaxed) == CloseMode::Stay as u8 {
             self.leaving.fetch_add(1, Relaxed);
         }
@@ -229,7 +229,7 @@ impl ConnectionLimiter {
 
     fn cut(&self, member: &TrackedConnection) {
         self.counts.cut.fetch_add(1, Relaxed);
-        self.tell(member, CloseMode::Cut);
+        self.request_close(member, CloseMode::Cut);
     }
 
     /// Returns warnings for the user that were not given in the last seconds.
@@ -341,7 +341,7 @@ impl TrackedConnection {
     }
 
     /// Waits until the connection is told to close.
-    pub(crate) async fn told(&self) -> CloseMode {
+    pub(crate) async fn close_requested(&self) -> CloseMode {
         loop {
             self.told.notified().await;
             match self.verdict() {

@@ -23,7 +23,7 @@ use crate::store::{Budget, EntityTags};
 use crate::users::{User, Users};
 use crate::{Error, FaultRule, LatencyModel, ObjectStore, protocol};
 
-/// Where objects are stored.
+/// Location of the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// In memory, until the server ends.
@@ -35,7 +35,7 @@ pub enum Store {
 /// Configuration of a server.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Where objects are stored.
+    /// Location of the objects.
     pub store: Store,
     /// Whether an object is on stable storage before its write is acknowledged. Ignored in memory.
     pub durable: bool,
@@ -81,9 +81,9 @@ pub struct ServeConfig {
     pub memory_limit: Option<u64>,
     /// Most connections open at a time. `None`: as many as the descriptor limit allows.
     pub connections: Option<usize>,
-    /// How long an incomplete request may stay without further bytes before its connection is closed.
+    /// Longest time without further bytes of an incomplete request before its connection is closed.
     pub request_timeout: Duration,
-    /// How long requests in flight may take to end once the server is told to stop.
+    /// Time for requests in flight to end once the server is told to stop.
     pub drain: Duration,
 }
 

@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::error::Error;
 
-/// How long a rank spins before it waits; ranks that arrive together meet within this time.
+/// Longest spin of a rank before it waits; ranks that arrive together meet within this time.
 const SPIN: Duration = Duration::from_micros(20);
 
 /// First and longest pause of a short wait. The longest one bounds the delay that a late rank causes beyond its

@@ -22,15 +22,15 @@ pub(super) struct MissingRankReports {
     /// Host and node of each rank.
     places: Vec<(String, u32)>,
     /// The last collective about which this rank has sent a report.
-    spoken: Cell<u32>,
+    last_reported: Cell<u32>,
     sent: RefCell<Vec<Request<Vec<u8>>>>,
     /// For each node: the collective in which it waits, and its missing ranks.
-    heard: RefCell<BTreeMap<u32, (u32, Vec<u32>)>>,
+    received: RefCell<BTreeMap<u32, (u32, Vec<u32>)>>,
 }
 
 impl MissingRankReports {
     pub(super) fn new(places: Vec<(String, u32)>) -> Self {
-        Self { places, spoken: Cell::new(0), sent: RefCell::default(), heard: RefCell::default() }
+        Self { places, last_reported: Cell::new(0), sent: RefCell::default(), received: RefCell::default() }
     }
 
     /// Returns the host of a rank.
@@ -44,14 +44,14 @@ impl MissingRankReports {
     }
 
     /// Reports, once per collective, that this rank's node waits, and which of its ranks are missing.
-    pub(super) fn speak(
+    pub(super) fn send_report(
         &self,
         comm: &Comm,
         (rank, node): (u32, u32),
         collective: u32,
         missing: &[MissingRank],
     ) -> Result<(), Error> {
-        if self.spoken.replace(collective) == collective {
+        if self.last_reported.replace(collective) == collective {
             return Ok(());
         }
         let mut words = vec![collective, node];
@@ -67,7 +67,7 @@ impl MissingRankReports {
     }
 
     /// Returns the missing ranks of other nodes if this rank reports for all; `None` otherwise.
-    pub(super) fn hear(
+    pub(super) fn receive_reports(
         &self,
         comm: &Comm,
         (rank, node): (u32, u32),
@@ -76,14 +76,14 @@ impl MissingRankReports {
         if rank != 0 && Some(rank) != self.deputy() {
             return Ok(None);
         }
-        let mut heard = self.heard.borrow_mut();
+        let mut received = self.received.borrow_mut();
         while let Some(bytes) = comm.receive::<BYTES>()? {
             let mut words = bytes.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word));
             if let (Some(collective), Some(node)) = (words.next(), words.next()) {
-                heard.insert(node, (collective, words.filter(|rank| *rank != u32::MAX).collect()));
+                received.insert(node, (collective, words.filter(|rank| *rank != u32::MAX).collect()));
             }
         }
-        let here = |node: &u32| heard.get(node).filter(|(theirs, _)| *theirs == collective);
+        let here = |node: &u32| received.get(node).filter(|(theirs, _)| *theirs == collective);
         if rank != 0 && here(&0).is_some() {
             return Ok(None);
         }

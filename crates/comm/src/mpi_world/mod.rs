@@ -40,7 +40,7 @@ use crate::rank_status::{MissingRanks, RankStatus};
 const LIMIT: usize = 1 << 30;
 
 /// After this time in a collective, a node reports to the others that it waits.
-const SPEAK_AFTER: Duration = Duration::from_millis(500);
+const REPORT_AFTER: Duration = Duration::from_millis(500);
 
 /// The world of an MPI run. Dropping it finalizes the library, unless a collective is in progress or the thread
 /// panics, because the other ranks would not take part.
@@ -60,7 +60,7 @@ impl Mpi {
     /// machine.
     ///
     /// # Errors
-    /// The same as [`Mpi::init`].
+    /// When [`Mpi::init`] would return an error.
     pub fn init_with_nodes_of(ranks: u32, library: Option<&Path>, launcher: Option<&Launcher>) -> Result<Mpi, Error> {
         let session = Session::start(library::open(library, launcher)?)?;
         backoff::precise_sleeps();
@@ -179,14 +179,14 @@ impl Communicator for Mpi {
 
     fn waiting(&self, waited: Duration) {
         let world = &self.0;
-        if world.place.nodes == 1 || waited < SPEAK_AFTER {
+        if world.place.nodes == 1 || waited < REPORT_AFTER {
             return;
         }
         let missing = world.missing_here();
         if !missing.reported_elsewhere {
             let place = (world.place.rank, world.place.node);
             // A failed report only leaves the other nodes uninformed.
-            let _ = world.reports.speak(&world.comm, place, world.queue.entered(), &missing.ranks);
+            let _ = world.reports.send_report(&world.comm, place, world.queue.entered(), &missing.ranks);
         }
     }
 

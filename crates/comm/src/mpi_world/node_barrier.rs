@@ -139,7 +139,7 @@ impl NodeBarrier {
                 && words.first_sleeps.load(Ordering::SeqCst) > 0
             {
                 wake(&words.arrived);
-                self.wake_events.iter().for_each(|wake_events| wake_events.arrival.ring());
+                self.wake_events.iter().for_each(|wake_events| wake_events.arrival.notify());
             }
         }
         BarrierRound { number, backoff: PollBackoff::default(), sleeps: false }
@@ -169,7 +169,7 @@ impl NodeBarrier {
         words.released.store(round.number, Ordering::SeqCst);
         if words.others_sleep.load(Ordering::SeqCst) > 0 {
             wake(&words.released);
-            self.wake_events.iter().for_each(|wake_events| wake_events.release.ring());
+            self.wake_events.iter().for_each(|wake_events| wake_events.release.notify());
         }
     }
 
@@ -205,7 +205,7 @@ impl NodeBarrier {
         self.node.progress()?;
         let pause = round.backoff.pause();
         match wake_event {
-            Some(wake_event) if wake_event.hear(context) => {
+            Some(wake_event) if wake_event.wake_on_event(context) => {
                 // The event may have occurred before this rank listened.
                 if reached() {
                     return done(round);

@@ -21,7 +21,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::backoff::{register, sleep};
 
-/// How long the ranks of a node may take to fetch the wake events, which exist already.
+/// Longest time for the ranks of a node to fetch the wake events, which exist already.
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
 
 /// A wake event.
@@ -48,13 +48,13 @@ impl WakeEvent {
     }
 
     /// Wakes all listeners.
-    pub(super) fn ring(&self) {
+    pub(super) fn notify(&self) {
         // A full counter, after 2^64 events, has no effect: the ranks poll now and then anyway.
         let _ = (&self.counter).write(&1u64.to_ne_bytes());
     }
 
     /// Wakes the task of `context` at the next event; returns whether it will.
-    pub(super) fn hear(&self, context: &mut Context<'_>) -> bool {
+    pub(super) fn wake_on_event(&self, context: &mut Context<'_>) -> bool {
         let listened = self.listen(context);
         if listened.is_err() {
             *self.heard.borrow_mut() = None;
@@ -218,7 +218,7 @@ mod tests {
         let mut polls = 0;
         poll_fn(move |context| {
             polls += 1;
-            assert!(wake_event.hear(context));
+            assert!(wake_event.wake_on_event(context));
             if polls > 1 { Poll::Ready(()) } else { Poll::Pending }
         })
     }
@@ -232,9 +232,9 @@ mod tests {
         let others = fetching.join().unwrap();
         for _ in 0..1000 {
             let all = async { tokio::join!(woken(&others[0].release), woken(&others[1].release)) };
-            let ring = async { first.release.ring() };
+            let ring = async { first.release.notify() };
             tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(all, ring) }).await.expect("a ring");
-            let ring = async { others[1].arrival.ring() };
+            let ring = async { others[1].arrival.notify() };
             let heard = woken(&first.arrival);
             tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(heard, ring) }).await.expect("a ring");
         }

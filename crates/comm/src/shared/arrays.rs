@@ -17,7 +17,7 @@ use crate::communicator::Communicator;
 use crate::error::Error;
 use crate::futex::{sleep_while, wake};
 
-/// How long the maker of a version waits for the readers of the previous one before it copies that version.
+/// Longest wait of the maker of a version for the readers of the previous one, before it copies that version.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Interval at which a waiting rank checks whether the process that it waits for still lives.
 const LOOK: Duration = Duration::from_secs(1);

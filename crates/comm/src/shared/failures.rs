@@ -38,7 +38,7 @@ impl Failures {
 
     /// Returns whether this rank is the first caller, which reports the failures.
     #[must_use]
-    pub fn tell(&self) -> bool {
+    pub fn claim_report(&self) -> bool {
         let teller = self.memory.word(0);
         teller.compare_exchange(0, self.rank + 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }

@@ -22,7 +22,7 @@ pub(super) struct Access {
     users: Arc<Users>,
 }
 
-/// What a request must be allowed to do.
+/// The access that a request requires.
 #[derive(Clone, Copy)]
 enum RequiredAccess {
     /// Nothing: the response depends on the caller.

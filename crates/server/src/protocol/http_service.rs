@@ -74,7 +74,7 @@ impl S3HttpService {
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(CONTENT_TYPE);
             response.headers_mut().remove(CONTENT_LENGTH);
-        } else if status == StatusCode::OK && asks_for_attributes(&uri) {
+        } else if status == StatusCode::OK && is_get_object_attributes(&uri) {
             unquote_tag(&mut response);
         } else if (status.is_client_error() || status.is_server_error()) && !is_head {
             complete(&mut response, &uri, &String::from_utf8_lossy(&text));
@@ -162,7 +162,7 @@ fn refuse_expiry(uri: &Uri) -> Option<Response<Body>> {
 }
 
 /// Returns whether a GET of an object is `GetObjectAttributes`.
-fn asks_for_attributes(uri: &Uri) -> bool {
+fn is_get_object_attributes(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(|pair| matches!(pair, "attributes" | "attributes=")))
 }
 

@@ -33,7 +33,7 @@ struct RequestedBytes {
 
 /// Opens the object of a GET or a HEAD, checks the conditions of the request, and determines the requested bytes. The
 /// two inputs have the same fields but different types.
-macro_rules! open_wanted {
+macro_rules! open_requested {
     ($gateway:expr, $input:expr) => {{
         check_version($input.version_id.as_deref())?;
         let opened = $gateway.store.open(&$input.bucket, &$input.key).await?;
@@ -44,18 +44,18 @@ macro_rules! open_wanted {
             unmodified_since: $input.if_unmodified_since.as_ref(),
         };
         condition.check(&opened.stat)?;
-        let wanted = wanted(&opened, $input.range.as_ref(), $input.part_number)?;
-        (opened, wanted)
+        let requested = requested(&opened, $input.range.as_ref(), $input.part_number)?;
+        (opened, requested)
     }};
 }
 
 /// Fills the fields that the responses to GET and HEAD share without a common type.
 macro_rules! describe {
-    ($output:expr, $stat:expr, $attributes:expr, $wanted:expr, $verify:expr) => {{
+    ($output:expr, $stat:expr, $attributes:expr, $requested:expr, $verify:expr) => {{
         let (output, attributes): (_, &Attributes) = (&mut $output, &$attributes);
         output.accept_ranges = Some("bytes".into());
-        output.content_length = Some(signed($wanted.bytes.end - $wanted.bytes.start));
-        output.content_range = $wanted.content_range;
+        output.content_length = Some(signed($requested.bytes.end - $requested.bytes.start));
+        output.content_range = $requested.content_range;
         output.content_type = Some(attributes.content_type.clone().unwrap_or_else(|| "binary/octet-stream".into()));
         output.content_encoding = attributes.content_encoding.clone();
         output.content_language = attributes.content_language.clone();
@@ -66,10 +66,10 @@ macro_rules! describe {
         output.metadata = (!attributes.metadata.is_empty()).then(|| attributes.metadata.clone().into_iter().collect());
         output.e_tag = Some(etag($stat.tag));
         output.last_modified = Some($stat.modified.into());
-        output.parts_count = $wanted.parts;
+        output.parts_count = $requested.parts;
         if $verify {
-            answer_checksum!(output, $wanted.checksum.as_ref());
-            output.checksum_type = checksum::kind($wanted.checksum.as_ref());
+            answer_checksum!(output, $requested.checksum.as_ref());
+            output.checksum_type = checksum::kind($requested.checksum.as_ref());
         }
     }};
 }
@@ -132,10 +132,10 @@ pub(super) fn check_version(version: Option<&str>) -> S3Result<()> {
 
 impl Gateway {
     pub(super) async fn get(&self, input: GetObjectInput) -> Reply<GetObjectOutput> {
-        let (opened, wanted) = open_wanted!(self, input);
-        let (bytes, verify) = (wanted.bytes.clone(), verifies(input.checksum_mode.as_ref().map(ChecksumMode::as_str)));
+        let (opened, requested) = open_requested!(self, input);
+        let (bytes, verify) = (requested.bytes.clone(), verifies(input.checksum_mode.as_ref().map(ChecksumMode::as_str)));
         let mut output = GetObjectOutput::default();
-        describe!(output, opened.stat, opened.attributes, wanted, verify);
+        describe!(output, opened.stat, opened.attributes, requested, verify);
         output.tag_count = i32::try_from(opened.attributes.tags.len()).ok().filter(|count| *count > 0);
         let reader = opened.read(bytes, body::piece_bytes(self.timer.as_ref()));
         output.body = Some(ResponseStream::blob(reader, self.timer.clone()));
@@ -143,11 +143,11 @@ impl Gateway {
     }
 
     pub(super) async fn head(&self, input: HeadObjectInput) -> Reply<HeadObjectOutput> {
-        let (opened, wanted) = open_wanted!(self, input);
-        let partial = wanted.content_range.is_some();
+        let (opened, requested) = open_requested!(self, input);
+        let partial = requested.content_range.is_some();
         let verify = verifies(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
         let mut output = HeadObjectOutput::default();
-        describe!(output, opened.stat, opened.attributes, wanted, verify);
+        describe!(output, opened.stat, opened.attributes, requested, verify);
         output.cache_control = input.response_cache_control.or(output.cache_control);
         output.content_disposition = input.response_content_disposition.or(output.content_disposition);
         output.content_encoding = input.response_content_encoding.or(output.content_encoding);
@@ -190,7 +190,7 @@ fn verifies(mode: Option<&str>) -> bool {
 }
 
 /// Determines the bytes that a range or a part number asks for.
-fn wanted(opened: &OpenObject, range: Option<&Range>, part: Option<i32>) -> S3Result<RequestedBytes> {
+fn requested(opened: &OpenObject, range: Option<&Range>, part: Option<i32>) -> S3Result<RequestedBytes> {
     let size = opened.stat.size;
     let named = |bytes: &Bytes<u64>| format!("bytes {}-{}/{size}", bytes.start, bytes.end.saturating_sub(1));
     match (range, part) {

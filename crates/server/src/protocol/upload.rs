@@ -193,7 +193,7 @@ fn listed(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<ListedPart>>
             Some(before) if before > number => {
                 return Err(s3_error!(InvalidPartOrder, "Part {number} is not listed in ascending order"));
             }
-            // Of a part that was uploaded and listed twice, the last upload counts.
+            // If a part was uploaded and listed twice, the last upload counts.
             Some(before) if before == number => drop(listed.pop()),
             _ => {}
         }

@@ -6,7 +6,7 @@ use percent_encoding::{percent_decode_str, percent_encode};
 
 use crate::percent::{PATH, QUERY};
 
-/// How the path is written.
+/// Form of the path in the canonical request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PathForm {
     /// Decoded and encoded again.

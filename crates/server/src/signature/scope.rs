@@ -7,7 +7,7 @@ use super::canonical::{decoded, encode};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// Where a request carries its signature.
+/// The part of a request that contains its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Carrier {
     /// `Authorization`

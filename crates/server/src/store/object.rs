@@ -40,7 +40,7 @@ pub(crate) struct UploadInProgress {
     pub(crate) attributes: Arc<Attributes>,
 }
 
-/// How an upload becomes an object.
+/// Describes the object that an upload becomes.
 #[derive(Debug, Clone)]
 pub(crate) struct Completion {
     /// Numbers and entity tags of the parts, in the order in which they are concatenated.

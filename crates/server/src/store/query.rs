@@ -82,7 +82,7 @@ pub(crate) struct Page {
     pub(crate) next: Option<ListStart>,
 }
 
-/// What the store does with a key.
+/// The next action of a store that iterates over its keys.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Adds it to the page with [`Pager::take`] and its [`Stat`], unless the object has vanished.

@@ -10,7 +10,7 @@ use s3s::crypto::{Checksum as _, Md5};
 /// Kind of entity tag that a store gives to new objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EntityTags {
-    /// Those of S3: the MD5 of an object, or the MD5 of its parts' MD5s with the number of parts.
+    /// Tags as S3 defines them: the MD5 of an object, or the MD5 of its parts' MD5s with the number of parts.
     #[default]
     Md5,
     /// Unique for every version of an object, computed without reading the content.

@@ -29,7 +29,7 @@ pub struct Registry {
 pub struct Stale {
     /// File name.
     pub name: String,
-    /// How that is known.
+    /// Evidence that the server has ended.
     pub reason: String,
 }
 

@@ -80,7 +80,7 @@ fn missing(members: &[&Announcement], first: &Announcement) -> Vec<String> {
 }
 
 /// Joins missing ranks into a phrase; only the first few are named.
-fn named(missing: &[String]) -> String {
+fn join_first(missing: &[String]) -> String {
     let more = missing.len().saturating_sub(NAMED);
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{tail}", missing[..missing.len() - more].join(", "))
@@ -96,7 +96,7 @@ pub async fn wait(dir: &Path, patience: Duration, mut say: impl FnMut(&str)) -> 
     let begin = tokio::time::Instant::now();
     let here = ProcessScope::now();
     let mut asked = BTreeMap::new();
-    let mut said = false;
+    let mut reported = false;
     loop {
         let mut registry = read(dir)?;
         probe_others(&mut registry, &here, &mut asked).await?;
@@ -106,35 +106,35 @@ pub async fn wait(dir: &Path, patience: Duration, mut say: impl FnMut(&str)) -> 
         }
         let waited = begin.elapsed();
         if waited >= patience {
-            return Err(in_vain(dir, &registry, &count, patience));
+            return Err(timeout_error(dir, &registry, &count, patience));
         }
-        if waited >= SAY_AFTER && !said {
-            said = true;
-            say(&waiting(dir, &count, patience));
+        if waited >= SAY_AFTER && !reported {
+            reported = true;
+            say(&waiting_message(dir, &count, patience));
         }
         tokio::time::sleep(LOOK_AGAIN.min(patience.saturating_sub(waited))).await;
     }
 }
 
-fn waiting(dir: &Path, count: &EndpointCount, patience: Duration) -> String {
+fn waiting_message(dir: &Path, count: &EndpointCount, patience: Duration) -> String {
     let dir = dir.display();
     let most = format!("waiting for at most {patience:?} (--registry-wait)");
     if count.expected == 0 {
         return format!("registry {dir}: no endpoint is announced yet; {most}");
     }
     let (there, expected) = (count.there, count.expected);
-    format!("registry {dir}: {there} of {expected} endpoints are announced, missing: {}; {most}", named(&count.missing))
+    format!("registry {dir}: {there} of {expected} endpoints are announced, missing: {}; {most}", join_first(&count.missing))
 }
 
-fn in_vain(dir: &Path, registry: &Registry, count: &EndpointCount, waited: Duration) -> Error {
+fn timeout_error(dir: &Path, registry: &Registry, count: &EndpointCount, waited: Duration) -> Error {
     let dir = dir.to_path_buf();
     if count.expected > 0 {
-        let (found, expected, missing) = (count.there, count.expected, named(&count.missing));
+        let (found, expected, missing) = (count.there, count.expected, join_first(&count.missing));
         return Error::Missing { dir, found, expected, missing, waited };
     }
     let found = match registry.stale.first() {
         _ if !dir.is_dir() => "the folder does not exist".to_owned(),
-        _ if !count.missing.is_empty() => format!("missing is {}", named(&count.missing)),
+        _ if !count.missing.is_empty() => format!("missing is {}", join_first(&count.missing)),
         None => "the folder holds no announcement".to_owned(),
         Some(stale) => {
             let count = registry.stale.len();
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn many_missing_ranks_are_named_in_part() {
         let ranks: Vec<String> = (0..10).map(|rank| format!("rank {rank}")).collect();
-        assert!(named(&ranks).ends_with("rank 6, rank 7 and 2 more"));
-        assert_eq!(named(&ranks[..2]), "rank 0, rank 1");
+        assert!(join_first(&ranks).ends_with("rank 6, rank 7 and 2 more"));
+        assert_eq!(join_first(&ranks[..2]), "rank 0, rank 1");
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct RequestBody {
     sent: Option<Arc<SendProgress>>,
 }
 
-/// How much of a body has been handed to its connection.
+/// The number of a body's bytes that its connection has taken.
 pub(super) struct SendProgress {
     bytes: AtomicU64,
     /// Time of the last byte, on the storage's time source; 0: not yet.

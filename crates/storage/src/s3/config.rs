@@ -10,7 +10,7 @@ use super::proxy::Proxies;
 use super::renewal::Renewal;
 use super::retry::RetryPolicy;
 
-/// How a rank spreads its requests over several endpoints.
+/// Distribution of a rank's requests over several endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LoadBalance {
     /// In turn.
@@ -22,7 +22,7 @@ pub enum LoadBalance {
     LeastOutstanding,
 }
 
-/// How ranks are mapped to endpoints if every rank uses one.
+/// Mapping of ranks to endpoints if every rank uses one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mapping {
     /// `rank mod n`: neighbours use different endpoints.
@@ -47,7 +47,7 @@ pub fn assign(rank: u32, size: u32, endpoints: &[String], mapping: Mapping) -> u
     usize::try_from(index).unwrap_or(0)
 }
 
-/// Where requests name the bucket.
+/// The part of a request that names the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Addressing {
     /// In the host name at AWS, otherwise in the path.
@@ -76,7 +76,7 @@ pub struct S3Config {
     pub credentials: Option<Credentials>,
     /// Source of newer credentials, if these expire.
     pub renewal: Option<Renewal>,
-    /// Where requests name the bucket.
+    /// The part of a request that names the bucket.
     pub addressing: Addressing,
     /// Retry policy.
     pub retry: RetryPolicy,

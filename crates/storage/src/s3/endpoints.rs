@@ -115,7 +115,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Where the bucket is named.
+/// The part of a request that names the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Path,

@@ -104,14 +104,14 @@ impl S3 {
                 stream
             }
             Err(why) => {
-                found.tls = Step::Failed(through(endpoint, told(endpoint, why).await));
+                found.tls = Step::Failed(through(endpoint, with_proxy(endpoint, why).await));
                 return found;
             }
         };
         match self.timed(limit, ask(stream, endpoint)).await {
             Ok(((status, date), latency)) => found.answer = Step::Done(UnsignedResponse { status, date, latency }),
             Err(why) => {
-                found.answer = Step::Failed(through(endpoint, told(endpoint, why).await));
+                found.answer = Step::Failed(through(endpoint, with_proxy(endpoint, why).await));
                 return found;
             }
         }
@@ -141,7 +141,7 @@ impl S3 {
 }
 
 /// Returns the failure of a step, or its underlying reason: the endpoint uses the other scheme.
-async fn told(endpoint: &Endpoint, why: String) -> String {
+async fn with_proxy(endpoint: &Endpoint, why: String) -> String {
     scheme::mismatch(endpoint).await.map_or(why, |failure| failure.message)
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Failure {
     pub(super) retry: Retry,
     /// Pause that the server asks for.
     pub(super) retry_after: Option<Duration>,
-    /// How long no byte had moved when the attempt was given up.
+    /// Time without a byte when the attempt was given up.
     pub(super) silent: Duration,
 }
 

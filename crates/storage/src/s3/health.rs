@@ -107,7 +107,7 @@ struct Cold {
     past: Vec<Outage>,
 }
 
-/// What a failed attempt shows about its endpoint.
+/// Evidence about an endpoint from a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
     /// No connection was made.

@@ -145,7 +145,7 @@ impl Parts<'_, '_> {
 }
 
 /// Returns whether an object of this size is written in parts.
-pub(super) fn wanted(config: &S3Config, len: u64) -> bool {
+pub(super) fn is_multipart(config: &S3Config, len: u64) -> bool {
     len >= config.multipart_threshold && len > PART_MIN
 }
 

@@ -22,10 +22,10 @@ use crate::{ByteRange, ChunkSource, Error, ErrorKind, Storage};
 /// Size of the probe object in bytes.
 const PROBE: usize = 64;
 
-/// How long an unreachable endpoint is retried if others can take its requests.
+/// Retry time of an unreachable endpoint if others can take its requests.
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(5);
 
-/// What the run will do with the bucket.
+/// The operations of the run that the check must allow for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preflight<'a> {
     /// Writing: the bucket is created if it is missing, and a small object is written, read back and deleted.

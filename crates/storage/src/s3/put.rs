@@ -122,7 +122,7 @@ impl ClientState {
     pub(super) async fn put(self: &Arc<Self>, key: &str, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
         let spec = RequestSpec::new(self, "writing", OpKind::Put, Method::PUT, Some(key));
         spec.check(self)?;
-        if multipart::wanted(&self.config, source.len()) {
+        if multipart::is_multipart(&self.config, source.len()) {
             return Box::pin(multipart::put_parts(self, key, source)).await;
         }
         let len = source.len();

@@ -99,7 +99,7 @@ async fn get<R: Reader>(reader: &R, key: &str, mut reading: Reading<'_>) -> Resu
 /// Progress of a read.
 pub(super) struct Reading<'a> {
     range: ByteRange,
-    /// RetryDecision byte to deliver.
+    /// Position of the next byte to deliver.
     next: u64,
     /// End of the bytes to deliver: of the range, or of the object once a response has contained its size.
     end: Option<u64>,

@@ -18,7 +18,7 @@ use super::credentials::{Credentials, Temporary};
 const LEAD: Duration = Duration::from_mins(5);
 /// Shortest pause between two renewals.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a request waits for new credentials after its own were refused as expired.
+/// Longest wait of a request for new credentials after its own were refused as expired.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Fetches new credentials; the error is a message.

@@ -212,7 +212,7 @@ impl ClientState {
             }
             _ => endpoint.health.answered(&endpoint.name, now),
         };
-        self.tell(notice);
+        self.notify(notice);
     }
 
     /// Sends a request with a short body and a short response, with retries.
@@ -281,7 +281,7 @@ impl ClientState {
         let start = now.saturating_sub(nanos(NOTICE)).max(attempt.record.start);
         let ActiveAttempt { endpoint, spec, .. } = attempt;
         let waiting = || format!("{} {}", spec.doing, spec.object(self));
-        self.tell(endpoint.health.silent(&endpoint.name, (start, now), waiting));
+        self.notify(endpoint.health.silent(&endpoint.name, (start, now), waiting));
     }
 
     /// Waits for a response as long as bytes of the request are being sent.
@@ -306,7 +306,7 @@ impl ClientState {
     }
 
     /// Passes a notice to the sink.
-    pub(super) fn tell(&self, notice: Option<EndpointNotice>) {
+    pub(super) fn notify(&self, notice: Option<EndpointNotice>) {
         if let (Some(notice), Some(sink)) = (notice, self.notices.get()) {
             sink(notice);
         }

@@ -18,7 +18,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const SHORT_MAX: u32 = 5;
 /// A truncated response that delivered this many bytes does not count towards [`SHORT_MAX`].
 const SHORT_PROGRESS: u64 = 1 << 20;
-/// How long the check before a run retries an endpoint that refuses connections.
+/// Retry time of the check before a run for an endpoint that refuses connections.
 const REFUSED_AT_START: Duration = Duration::from_secs(5);
 /// Shortest time limit of an attempt, however little time is left.
 const ATTEMPT_MIN: Duration = Duration::from_secs(1);

@@ -110,7 +110,7 @@ impl<'a> RetryLoop<'a> {
                 return Ok((endpoint, None));
             }
             self.affect(endpoint);
-            client.tell(health.report(&endpoint.name, now));
+            client.notify(health.report(&endpoint.name, now));
             self.state.wait_from(now);
             let waited = self.state.waited(now);
             let patience = client.config.retry.retry_for;
@@ -147,7 +147,7 @@ impl<'a> RetryLoop<'a> {
     pub(super) fn succeed(mut self, mut attempt: ActiveAttempt<'_>, bytes: u64) -> Receipt {
         let now = self.client.time.now();
         attempt.record.end = now;
-        self.client.tell(attempt.endpoint.health.answered(&attempt.endpoint.name, now));
+        self.client.notify(attempt.endpoint.health.answered(&attempt.endpoint.name, now));
         self.log.push(attempt.record);
         Receipt { bytes, attempts: self.log }
     }
@@ -182,7 +182,7 @@ impl<'a> RetryLoop<'a> {
             };
             failure.message = format!("through the proxy {proxy}: {}{or}", failure.message);
         }
-        self.learn(&attempt, &failure);
+        self.update_health(&attempt, &failure);
         renew_if_expired(client, &mut failure).await;
         let ActiveAttempt { record, endpoint, probe, .. } = attempt;
         drop(probe);
@@ -209,16 +209,16 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Updates the endpoint's health after a failed attempt.
-    fn learn(&mut self, attempt: &ActiveAttempt<'_>, failure: &Failure) {
+    fn update_health(&mut self, attempt: &ActiveAttempt<'_>, failure: &Failure) {
         let (client, endpoint, record) = (self.client, attempt.endpoint, &attempt.record);
         let unanswered = record.first_byte.is_none();
         if failure.status != 0 || !unanswered {
-            client.tell(endpoint.health.answered(&endpoint.name, record.end));
+            client.notify(endpoint.health.answered(&endpoint.name, record.end));
         } else if matches!(failure.outcome, Outcome::Connect | Outcome::Timeout) && failure.retry == Retry::Later {
             let none = record.connection == ConnectionId::NONE;
             let evidence = if none { Evidence::Refused } else { Evidence::Unanswered };
             let times = (record.start, record.end);
-            client.tell(endpoint.health.failed(&endpoint.name, evidence, times, &failure.message));
+            client.notify(endpoint.health.failed(&endpoint.name, evidence, times, &failure.message));
             self.affect(endpoint);
             if attempt.probe.is_some() {
                 endpoint.health.probe_failed(record.end);

@@ -26,7 +26,7 @@ pub(super) async fn mismatch(endpoint: &Endpoint) -> Option<Failure> {
         let addresses = resolve::addresses(&endpoint.host, endpoint.port).await.ok()?;
         let socket = TcpStream::connect(addresses.as_slice()).await.ok()?;
         endpoint.looked_at.store(true, Ordering::Relaxed);
-        if endpoint.tls { speaks_http(socket, endpoint).await } else { speaks_tls(socket, endpoint).await }
+        if endpoint.tls { probe_http(socket, endpoint).await } else { probe_tls(socket, endpoint).await }
     };
     let Ok(found) = tokio::time::timeout(LIMIT, found).await else {
         endpoint.looked_at.store(true, Ordering::Relaxed);
@@ -52,7 +52,7 @@ fn with_port(rest: &str, port: u16) -> String {
     }
 }
 
-async fn speaks_tls(socket: TcpStream, endpoint: &Endpoint) -> Option<()> {
+async fn probe_tls(socket: TcpStream, endpoint: &Endpoint) -> Option<()> {
     let name = ServerName::try_from(endpoint.host.clone()).ok()?;
     match tls::unverified().ok()?.connect(name, socket).await {
         Ok(_) => Some(()),
@@ -60,7 +60,7 @@ async fn speaks_tls(socket: TcpStream, endpoint: &Endpoint) -> Option<()> {
     }
 }
 
-async fn speaks_http(mut socket: TcpStream, endpoint: &Endpoint) -> Option<()> {
+async fn probe_http(mut socket: TcpStream, endpoint: &Endpoint) -> Option<()> {
     let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", endpoint.host_header());
     socket.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::with_capacity(HEAD);

@@ -50,7 +50,7 @@ pub(super) fn open(wanted: Option<&Path>, launcher: Option<&Launcher>) -> Result
 /// Returns the library that would be used, without starting MPI.
 ///
 /// # Errors
-/// The same errors as [`super::Mpi::init`], as far as they concern the library.
+/// When no library can be used, like [`super::Mpi::init`].
 pub fn look(wanted: Option<&Path>, launcher: Option<&Launcher>) -> Result<LibraryInfo, Error> {
     match IN_USE.get() {
         Some(library) => Ok(library.info.clone()),

@@ -98,7 +98,7 @@ pub(super) async fn ask(query: &Query<'_>) -> Result<ServiceResponse, NoResponse
     let proxy = proxies.to(tls, host, port).map_err(NoResponse::Address)?;
     let way = Way { tls, host, port, proxy, uri: &uri };
     let unconnected =
-        |why: String| NoResponse::Unconnected(way.told(&format!("no connection to {}{why}", way.first())));
+        |why: String| NoResponse::Unconnected(way.with_proxy(&format!("no connection to {}{why}", way.first())));
     let connecting = async {
         let (host, port) = way.proxy.map_or((host, port), |proxy| (proxy.host.as_str(), proxy.port));
         TcpStream::connect(resolve::addresses(host, port).await?.as_slice()).await
@@ -107,9 +107,9 @@ pub(super) async fn ask(query: &Query<'_>) -> Result<ServiceResponse, NoResponse
     let connected = tokio::time::timeout(limit, connecting).await;
     let socket = connected.map_err(|_| unconnected(format!(" within {limit:?}")))?;
     let socket = socket.map_err(|error| unconnected(format!(": {error}")))?;
-    let late = |_| NoResponse::Unanswered(way.told(&format!("no answer from {host}:{port} within {limit:?}")));
+    let late = |_| NoResponse::Unanswered(way.with_proxy(&format!("no answer from {host}:{port} within {limit:?}")));
     let answered = tokio::time::timeout(limit, way.answer(socket, query)).await.map_err(late)?;
-    answered.map_err(|why| NoResponse::Unanswered(way.told(&format!("{host}:{port}: {why}"))))
+    answered.map_err(|why| NoResponse::Unanswered(way.with_proxy(&format!("{host}:{port}: {why}"))))
 }
 
 /// The target of a connection.
@@ -130,7 +130,7 @@ impl Way<'_> {
     }
 
     /// Adds the proxy's name to a message.
-    fn told(&self, why: &str) -> String {
+    fn with_proxy(&self, why: &str) -> String {
         let Some(proxy) = self.proxy else { return why.to_owned() };
         format!("through the proxy {proxy}: {why}; where {} is reached directly, put it into NO_PROXY", self.host)
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::profiles::{Profiles, Variables};
 
-/// Where the chain looks for credentials.
+/// Options of the credential chain.
 #[derive(Debug)]
 pub struct ChainOptions<'a> {
     /// The environment.

@@ -17,7 +17,7 @@ use crate::s3::proxy::PROXY_VARIABLES;
 pub(super) enum NoCredentials {
     /// Name of the source, and what it lacks.
     Absent(String, String),
-    /// As above, but the message of another source covers it.
+    /// The source lacks something, and the message of another source covers it.
     Silent,
     /// Name of the source, and the error in its configuration.
     Wrong(String, String),

@@ -28,7 +28,7 @@ struct Printed {
     expiration: Option<String>,
 }
 
-/// How a command ended.
+/// The end of a command: its status and output.
 struct Ended {
     success: bool,
     how: String,

@@ -61,7 +61,7 @@ impl SdkS3 {
     /// Creates a client for a bucket, without connecting.
     ///
     /// # Errors
-    /// The same as [`S3::new`].
+    /// When [`S3::new`] would return an error.
     pub fn new(config: S3Config, time: Arc<dyn TimeSource>) -> Result<Self, Error> {
         S3::new(config, time).map(|S3 { shared }| Self { shared })
     }

@@ -74,7 +74,7 @@ impl SdkS3 {
         let spec = RequestSpec::new(&self.shared, "writing", OpKind::Put, Method::PUT, Some(key));
         spec.check(&self.shared)?;
         let len = source.len();
-        if multipart::wanted(&self.shared.config, len) {
+        if multipart::is_multipart(&self.shared.config, len) {
             return Box::pin(multipart::put_parts(self, key, source)).await;
         }
         let full = self.shared.config.full_key(key);
