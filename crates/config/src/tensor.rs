@@ -1,4 +1,5 @@
-//! The tensors of a checkpoint file: planned by one crate, encoded by another, so the type lives below both.
+//! Tensors of a checkpoint file. The plan names them and the format encodes them, so the type is in a crate that both
+//! use.
 
 use crate::vocabulary::DType;
 

@@ -1,8 +1,8 @@
 //! The grammar of dataset file names: `{split}/[{subfolder}/]{prefix}_{index}_of_{count}.{format}`.
 //!
-//! Invariant: [`Naming::name`] and [`Naming::parse`] are inverses, so a name belongs to a dataset exactly if it parses to the
-//! index that it was made from. The index is padded with zeros to the width of the count; file `index` is in subfolder
-//! `index % subfolders`.
+//! Invariant: [`Naming::name`] and [`Naming::parse`] are inverses, so a name belongs to a dataset exactly if it parses
+//! to the index that it was made from. The index is padded with zeros to the width of the count. File `index` is in
+//! subfolder `index % subfolders`.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,21 +10,22 @@ use dlio_config::vocabulary::Format;
 
 use crate::Split;
 
-/// The parts of a file name that follow from its text alone, without knowledge of the dataset.
+/// The parts of a file name that follow from its text alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileName<'a> {
-    /// Everything before the index: folders and prefix.
+    /// The text before the index: folders and prefix.
     pub stem: &'a str,
-    /// Number of the file in its split.
+    /// Number of the file within its split.
     pub index: u64,
-    /// Decimal digits of the index, leading zeros included.
+    /// Number of decimal digits of the index, including leading zeros.
     pub index_width: usize,
-    /// Number of files that the name says its split has.
+    /// Number of files of the split, according to the name.
     pub count: u64,
 }
 
 impl<'a> FileName<'a> {
-    /// Parses a name such as `train/3/img_07_of_12.npz`; `None`: another format, or no name of that kind.
+    /// Parses a name such as `train/3/img_07_of_12.npz`. Returns `None` if the format differs or the text is not such a
+    /// name.
     #[must_use]
     pub fn parse(name: &'a str, format: Format) -> Option<Self> {
         let rest = name.strip_suffix(format.word())?.strip_suffix('.')?;
@@ -35,24 +36,25 @@ impl<'a> FileName<'a> {
     }
 }
 
-/// How the files of one split are named.
+/// Naming of the files of one split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Naming {
     pub(crate) split: Split,
     pub(crate) len: u64,
-    /// The count that the names carry (`_of_N`); differs from `len` when part of a larger dataset is used.
+    /// Number of files that the names contain (`_of_N`). It differs from `len` if only a part of a larger dataset is
+    /// used.
     pub(crate) of: u64,
     pub(crate) subfolders: u64,
-    /// Subfolders have the names that the MLPerf fork expects where it does not list.
+    /// Subfolders have the names that the MLPerf fork expects if it does not list the dataset.
     pub(crate) is_short: bool,
     pub(crate) prefix: String,
     pub(crate) format: Format,
-    /// Names from a listing, in place of computed ones.
+    /// Listed names, which replace the computed ones.
     pub(crate) listed: Option<Arc<Names>>,
 }
 
 impl Naming {
-    /// Name of a file, relative to the data folder.
+    /// Returns the name of a file, relative to the data folder.
     pub(crate) fn name(&self, index: u64) -> String {
         if let Some(names) = &self.listed {
             return names.get(index).to_owned();
@@ -62,7 +64,7 @@ impl Naming {
         format!("{folder}/{prefix}_{index:0width$}_of_{of}.{format}", width = digits(*of))
     }
 
-    /// Index of the file that has this name; `None`: no file of this split has it.
+    /// Returns the index of the file with this name; `None` if the split has no such file.
     pub(crate) fn parse(&self, name: &str) -> Option<u64> {
         if let Some(names) = &self.listed {
             return names.find(name);
@@ -73,7 +75,7 @@ impl Naming {
         is_ours.then_some(index)
     }
 
-    /// Whether names of file `index` begin with `stem`.
+    /// Returns whether the name of file `index` begins with `stem`.
     fn is_stem(&self, stem: &str, index: u64) -> bool {
         let folder = stem.strip_suffix(self.prefix.as_str()).and_then(|rest| rest.strip_suffix('/'));
         let Some(rest) = folder.and_then(|folder| folder.strip_prefix(self.split.folder())) else { return false };
@@ -83,7 +85,7 @@ impl Naming {
         }
     }
 
-    /// Folder of file `index`.
+    /// Returns the folder of file `index`.
     pub(crate) fn folder(&self, index: u64) -> String {
         let folder = self.split.folder();
         match self.subfolder(index) {
@@ -92,7 +94,7 @@ impl Naming {
         }
     }
 
-    /// Number of the subfolder of file `index`, and the width that it is padded to.
+    /// Returns the number of the subfolder of file `index`, and the width to which it is padded.
     fn subfolder(&self, index: u64) -> Option<(u64, usize)> {
         if self.is_short && self.subfolders > 0 {
             Some((index % self.subfolders, digits(self.subfolders - 1)))
@@ -103,7 +105,7 @@ impl Naming {
         }
     }
 
-    /// Indices of all files in the order of their names: subfolder by subfolder.
+    /// Returns the indices of all files in the order of their names, subfolder by subfolder.
     pub(crate) fn by_name(&self) -> impl Iterator<Item = u64> {
         let folders = if self.subfolder(0).is_some() && self.listed.is_none() { self.subfolders } else { 1 };
         let len = self.len;
@@ -111,23 +113,23 @@ impl Naming {
             .flat_map(move |folder| (folder..len).step_by(usize::try_from(folders).unwrap_or(usize::MAX)))
     }
 
-    /// Whether the MLPerf fork expects other names of subfolders than it generates where it does not list: their numbers are
-    /// as wide as the last one, and a single subfolder is a folder, too.
+    /// Returns whether the MLPerf fork, if it does not list the dataset, expects other names of subfolders than it
+    /// generates. In those names, numbers are as wide as the last one, and a single subfolder exists too.
     pub(crate) fn has_short_folders(&self) -> bool {
         let count = self.subfolders;
         count == 1 || count > 1 && digits(count) != digits(count - 1)
     }
 }
 
-/// Names from a listing, one after the other in one text.
+/// Listed names, concatenated into one text.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     text: String,
     /// End of each name in the text, in bytes.
     ends: Vec<usize>,
-    /// Size of all these files together, in bytes, where the listing has sizes.
+    /// Total size of the files in bytes, if the listing returned sizes.
     pub(crate) bytes: Option<u64>,
-    /// Positions of the names in ascending order of their text; computed at the first search.
+    /// Positions of the names in ascending order; computed for the first search.
     sorted: OnceLock<Box<[usize]>>,
 }
 
@@ -147,7 +149,7 @@ impl Names {
         self.sorted = OnceLock::new();
     }
 
-    /// Number of names.
+    /// Returns the number of names.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
@@ -161,7 +163,7 @@ impl Names {
         self.ends.get(at).and_then(|&end| self.text.get(start..end)).unwrap_or_default()
     }
 
-    /// Position of a name.
+    /// Returns the position of a name.
     fn find(&self, name: &str) -> Option<u64> {
         let sorted = self.sorted.get_or_init(|| {
             let mut sorted: Box<[usize]> = (0..self.ends.len()).collect();
@@ -173,17 +175,17 @@ impl Names {
     }
 }
 
-/// Decimal digits of a count: the reference pads to the width of N, not of N − 1.
+/// Returns the number of decimal digits of a count. The reference pads to the width of N, not of N − 1.
 fn digits(count: u64) -> usize {
     count.checked_ilog10().map_or(1, |digits| digits as usize + 1)
 }
 
-/// The value of a text that holds nothing but decimal digits.
+/// Parses a text that consists of decimal digits only.
 fn digits_only(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// The value of a decimal number that is padded with zeros to this width.
+/// Parses a decimal number that is padded with zeros to this width.
 fn number(text: &str, width: usize) -> Option<u64> {
     digits_only(text).filter(|value| text.len() == width.max(digits(*value)))
 }

@@ -1,4 +1,5 @@
-//! All that a reader lane does in one epoch or evaluation: the steps of a map-style loader, or the stream of an iterable one.
+//! The work of a reader lane in one epoch or evaluation: the steps of a map-style loader, or the stream of an iterable
+//! loader.
 
 use std::time::Duration;
 
@@ -6,9 +7,9 @@ use crate::{LaneBatch, LaneStep, Lookups, Pieces, Pipeline, Split, TrainingPlan}
 
 /// The work of a reader lane in one epoch or evaluation.
 pub enum LaneWork {
-    /// Batches whose samples the plan names, step by step.
+    /// Batches with planned samples, step by step.
     Steps(StepWork),
-    /// Batches of whatever arrives first of a stream of pieces.
+    /// Batches of the samples that arrive first in a stream of pieces.
     Stream(StreamWork),
 }
 
@@ -18,26 +19,26 @@ pub struct StepWork {
     pub steps: Box<dyn Iterator<Item = LaneStep> + Send>,
     /// Emulated preprocessing time of each sample, in order; zero after the end.
     pub preprocess: Box<dyn Iterator<Item = Duration> + Send>,
-    /// Files that the lane's reader looks up before the first sample.
+    /// Files whose indexes the reader of the lane looks up before the first sample.
     pub lookups: Option<Lookups>,
 }
 
 /// The work of a lane that reads a stream of pieces.
 pub struct StreamWork {
-    /// How far the lane reads ahead.
+    /// Depth of the lane's read-ahead.
     pub pipeline: Pipeline,
-    /// What the lane fetches, in order.
+    /// Pieces that the lane fetches, in order.
     pub pieces: Pieces,
-    /// The batches that it makes of them.
+    /// Batches that the lane forms from the pieces.
     pub batches: Box<dyn Iterator<Item = LaneBatch> + Send>,
-    /// How long the lane waits before its first piece.
+    /// Time that the lane waits before its first piece.
     pub stagger: Duration,
-    /// The whole pass comes again: footers that it has read are kept.
+    /// The pass is repeated later, so the lane keeps the footers that it has read.
     pub warms: bool,
 }
 
 impl TrainingPlan {
-    /// The work of a lane in an epoch, from 1.
+    /// Returns the work of a lane in an epoch, counted from 1.
     #[must_use]
     pub fn lane_work(&self, rank: u32, split: Split, epoch: u32, lane: u32) -> LaneWork {
         match self.pipeline() {
@@ -56,7 +57,7 @@ impl TrainingPlan {
         }
     }
 
-    /// The work of a lane that warms up for an epoch: its part of the first batch, without preprocessing.
+    /// Returns the work of a lane that warms up for an epoch: its part of the first batch, without preprocessing.
     #[must_use]
     pub fn prewarm_work(&self, rank: u32, epoch: u32, lane: u32) -> LaneWork {
         match self.pipeline() {

@@ -16,7 +16,7 @@ pub fn summary(plan: &TrainingPlan) -> String {
     let _ = writeln!(text, "plan {}", plan.fingerprint());
     let _ = writeln!(
         text,
-        "data set: {} training and {} evaluation files ({}), {} each",
+        "dataset: {} training and {} evaluation files ({}), {} each",
         files.len(Split::Train),
         files.len(Split::Eval),
         files.format(),

@@ -62,11 +62,19 @@ where
     all.iter().map(|wire| decode(wire)).collect()
 }
 
+/// Encodes a message to other ranks.
+///
+/// # Errors
+/// If the value cannot be represented as JSON.
 pub fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec(value)
         .map_err(|error| Failure::new(Code::Unexpected, format_args!("encoding a message to the ranks: {error}")))
 }
 
+/// Decodes a message from another rank.
+///
+/// # Errors
+/// If the bytes are not the JSON of such a value.
 pub fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(wire)
         .map_err(|error| Failure::new(Code::Unexpected, format_args!("decoding a message from a rank: {error}")))
@@ -75,6 +83,9 @@ pub fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure>
 /// Returns the offset that turns this rank's clock into rank 0's, and twice its error bound, both in nanoseconds. Ranks
 /// on one host read the same clock. Between hosts, the best of eight barriers bounds the error by the time that the
 /// barrier takes to release all ranks.
+///
+/// # Errors
+/// If a rank fails during a barrier.
 pub async fn align_clocks(comm: &dyn Communicator, clock: &MonotonicClock) -> Result<(i64, u64), Failure> {
     const ROUNDS: usize = 8;
     let place = comm.place();

@@ -14,6 +14,7 @@ use crate::layout::layout;
 
 /// Foresees workloads on so many ranks.
 pub struct Foreseer {
+    /// Number of ranks.
     pub ranks: u32,
 }
 

@@ -99,6 +99,9 @@ async fn resolve(front: &FrontEnd, time: &dyn TimeSource, start: &Start<'_>) -> 
 
 /// Resolves the options and locks the output folder on rank 0, and returns the resolved run on every rank. The front
 /// end is called before the folder is locked, so that signals are handled and release it.
+///
+/// # Errors
+/// If the options cannot be resolved or the folder cannot be locked, on any rank.
 pub async fn share_request(
     comm: &Ranks,
     time: &dyn TimeSource,

@@ -76,7 +76,8 @@ impl World {
         let Place { rank, node, nodes, .. } = self.place;
         if nodes > 1 {
             // Reports that cannot be received are treated as missing.
-            let elsewhere = self.reports.receive_reports(&self.comm, (rank, node), self.queue.entered()).unwrap_or_default();
+            let elsewhere =
+                self.reports.receive_reports(&self.comm, (rank, node), self.queue.entered()).unwrap_or_default();
             missing.ranks.extend(elsewhere.into_iter().flatten());
             missing.ranks.sort_unstable_by_key(|seen| seen.rank);
         }

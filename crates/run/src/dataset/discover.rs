@@ -33,6 +33,7 @@ enum Names {
 
 /// Files that are not those that the configuration names.
 pub struct Discovered {
+    /// Files that are read.
     pub files: FileSet,
     /// Splits of which a listing has shown that all files are there.
     pub present: Vec<Split>,

@@ -10,7 +10,9 @@ use crate::work::Work;
 
 /// Which files there are, and what is in them.
 pub struct DataSet {
+    /// Names and shapes of the files.
     pub files: FileSet,
+    /// Layout of the files.
     pub layout: Layout,
     /// Splits of which all files are known to be there.
     pub present: Vec<Split>,

@@ -22,10 +22,12 @@ pub struct Places<'a> {
     wanted: &'a Wanted,
     /// The configuration without what the environment adds to it.
     written: &'a Loaded,
+    /// Environment variables.
     pub env: &'a Environment,
     flags: BTreeMap<String, String>,
     /// Empty where nothing is on S3: then nobody asks, and a profile that is not there is no mistake.
     pub profile: Profile,
+    /// Content of the registry, if there is one.
     pub registry: Option<Registry>,
     /// Whether data or checkpoints are on S3.
     pub on_s3: bool,
@@ -34,8 +36,11 @@ pub struct Places<'a> {
 
 /// What servers have left in a registry.
 pub struct Registry {
+    /// Folder of the registry.
     pub folder: PathBuf,
+    /// Endpoints of the servers.
     pub endpoints: Vec<String>,
+    /// Key pair that the servers accept.
     pub credentials: Option<KeyPair>,
 }
 
@@ -75,6 +80,9 @@ impl<'a> Places<'a> {
     }
 
     /// As [`Self::read_registry`], waiting this long for the registry that the flags or the configuration name.
+    ///
+    /// # Errors
+    /// If the registry cannot be read or has no servers when the time is over.
     pub async fn look_into_registry(
         &mut self,
         patience: std::time::Duration,

@@ -10,10 +10,18 @@ fn from_bytes(bytes: Vec<u8>) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
+/// Serializes a path as bytes.
+///
+/// # Errors
+/// If the serializer fails.
 pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     path.as_os_str().as_bytes().serialize(serializer)
 }
 
+/// Deserializes a path from bytes.
+///
+/// # Errors
+/// If the input is not a sequence of bytes.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     Vec::deserialize(deserializer).map(from_bytes)
 }
@@ -27,11 +35,19 @@ pub mod optional {
 
     use super::from_bytes;
 
+    /// Serializes an optional path as bytes.
+    ///
+    /// # Errors
+    /// If the serializer fails.
     #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
     pub fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
         path.as_ref().map(|path| path.as_os_str().as_bytes()).serialize(serializer)
     }
 
+    /// Deserializes an optional path from bytes.
+    ///
+    /// # Errors
+    /// If the input is not a sequence of bytes.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
         Ok(Option::<Vec<u8>>::deserialize(deserializer)?.map(from_bytes))
     }

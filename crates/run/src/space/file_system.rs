@@ -93,6 +93,9 @@ impl FileSystem {
 }
 
 /// Returns the nearest existing folder: the folder itself or a parent.
+///
+/// # Errors
+/// If a folder exists and cannot be examined.
 pub fn existing(folder: &Path) -> io::Result<PathBuf> {
     let mut path = std::path::absolute(folder)?;
     loop {

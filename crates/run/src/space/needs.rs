@@ -55,6 +55,9 @@ pub struct Writes<'a> {
 
 impl Writes<'_> {
     /// Returns the sizes of the dataset if it is written to a local folder.
+    ///
+    /// # Errors
+    /// If the location of the dataset is invalid or the sizes are unknown.
     pub fn sizes(&self) -> Result<Option<DataSizes>, Failure> {
         match (self.data, Target::of(self.workload)?) {
             (Some((files, layout)), Target::Local { .. }) => DataSizes::new(self.workload, files, layout).map(Some),
@@ -63,6 +66,9 @@ impl Writes<'_> {
     }
 
     /// Returns the needs of this rank. With `there`, existing files are subtracted.
+    ///
+    /// # Errors
+    /// If the location of the dataset or of the checkpoints is invalid.
     pub fn needs(&self, sizes: Option<&DataSizes>, there: bool) -> Result<Vec<Need>, Failure> {
         let mut needs = Vec::new();
         if let (Some(sizes), Some((files, _)), Target::Local { root }) = (sizes, self.data, Target::of(self.workload)?)

@@ -133,7 +133,8 @@ pub(super) fn check_version(version: Option<&str>) -> S3Result<()> {
 impl Gateway {
     pub(super) async fn get(&self, input: GetObjectInput) -> Reply<GetObjectOutput> {
         let (opened, requested) = open_requested!(self, input);
-        let (bytes, verify) = (requested.bytes.clone(), verifies(input.checksum_mode.as_ref().map(ChecksumMode::as_str)));
+        let (bytes, verify) =
+            (requested.bytes.clone(), verifies(input.checksum_mode.as_ref().map(ChecksumMode::as_str)));
         let mut output = GetObjectOutput::default();
         describe!(output, opened.stat, opened.attributes, requested, verify);
         output.tag_count = i32::try_from(opened.attributes.tags.len()).ok().filter(|count| *count > 0);

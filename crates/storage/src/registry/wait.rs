@@ -123,7 +123,10 @@ fn waiting_message(dir: &Path, count: &EndpointCount, patience: Duration) -> Str
         return format!("registry {dir}: no endpoint is announced yet; {most}");
     }
     let (there, expected) = (count.there, count.expected);
-    format!("registry {dir}: {there} of {expected} endpoints are announced, missing: {}; {most}", join_first(&count.missing))
+    format!(
+        "registry {dir}: {there} of {expected} endpoints are announced, missing: {}; {most}",
+        join_first(&count.missing)
+    )
 }
 
 fn timeout_error(dir: &Path, registry: &Registry, count: &EndpointCount, waited: Duration) -> Error {

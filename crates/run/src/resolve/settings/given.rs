@@ -20,9 +20,13 @@ const ROOT: &str = "storage.storage_root";
 
 /// Everything that can say something about a setting.
 pub struct Given<'a> {
+    /// Configuration that the user selected.
     pub wanted: &'a Wanted,
+    /// The loaded configuration.
     pub loaded: &'a Loaded,
+    /// Environment variables.
     pub env: &'a Environment,
+    /// Profile of the AWS CLI.
     pub profile: &'a Profile,
     /// Options of the command line, by name.
     pub flags: &'a BTreeMap<String, String>,

@@ -54,8 +54,11 @@ pub enum Scope {
 /// A setting with its sources in the order of precedence.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
+    /// Name of the setting.
     pub name: &'static str,
+    /// Sources in the order of precedence.
     pub sources: &'static [Source],
+    /// Runs that the setting applies to.
     pub scope: Scope,
     /// Whether every unused value causes a warning; otherwise only those that are specific to the run.
     pub warns: bool,
