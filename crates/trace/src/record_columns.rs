@@ -5,7 +5,6 @@ use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type};
 use arrow_array::{Array, PrimitiveArray, RecordBatch};
 
 use crate::name_column::{NameColumn, dictionary};
-use crate::rows::NO_CONNECTION;
 
 /// Columns of 64-bit integers that traces of format 1.0 do not have.
 const LATER: &[&str] = &["t_issue_ns", "t_last_byte_ns", "object_size"];
@@ -77,15 +76,15 @@ impl RecordColumns<'_> {
         Ok(())
     }
 
-    /// Converts the numbers of connections, which files of format 1.0 do not have.
-    pub(crate) fn connections(&self, into: &mut Vec<u32>) -> Result<(), String> {
+    /// Converts the numbers of connections, which files of format 1.0 do not have; a row without one becomes `none`.
+    pub(crate) fn connections(&self, into: &mut Vec<u32>, none: u32) -> Result<(), String> {
         into.clear();
         let rows = self.record.num_rows();
         let Some(array) = self.typed::<Int32Type>("conn_id")?.filter(|array| array.null_count() < rows) else {
-            into.resize(rows, NO_CONNECTION);
+            into.resize(rows, none);
             return Ok(());
         };
-        let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(NO_CONNECTION);
+        let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(none);
         into.extend(array.iter().map(number));
         Ok(())
     }

@@ -201,7 +201,7 @@ impl Rows {
         columns.int64("t_end_ns", &mut self.end, 0, |time| time)?;
         columns.word("outcome", &mut self.outcome, Outcome::from_name)?;
         columns.int32("attempt", &mut self.attempt, |value| u8::try_from(value).unwrap_or(u8::MAX))?;
-        columns.connections(&mut self.connection)?;
+        columns.connections(&mut self.connection, NO_CONNECTION)?;
         if !analysis {
             columns.are_byte_counts(&["offset", "bytes"])?;
             columns.int64("req_bytes", &mut self.requested, NO_BYTES, size)?;
