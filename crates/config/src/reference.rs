@@ -7,20 +7,20 @@ const HEAD: &str = "\
 
 <!-- Generated: cargo run --release -p dlio-config --example configuration_reference > docs/configuration.md -->
 
-A workload is a YAML file in DLIO's form: the sections below at the top level, or under one key `workload` as Hydra
-composes it. Every key can be overridden on the command line: `++workload.train.epochs=2`, or shorter
+A workload is a YAML file in the format of DLIO: the sections below are at its top level, or under one key `workload`, as
+Hydra composes it. Every key can be overridden on the command line: `++workload.train.epochs=2` or, shorter,
 `train.epochs=2`. A key that is absent or null has its default. Values may contain `${oc.env:NAME}`,
 `${oc.env:NAME,default}` and `${section.key}`.
 
 In dialect `native`, and for the keys of section `dlio_rs` in every dialect, numbers may have units: `100ms`, `1.5s`,
-`2min` (or `2m`), `1h` for times; `64KiB`, `8MiB`, `1GB` for bytes; `10k`, `2M` for counts. The references know none: in their dialects a
-time that is a text is ignored as there, with a warning, and any other such text is an error.
+`2min` (or `2m`), `1h` for times; `64KiB`, `8MiB`, `1GB` for bytes; `10k`, `2M` for counts. The references do not
+support units: in their dialects, a time that is text is ignored with a warning, as in the reference, and any other such text is an error.
 
-A place is a path, `file:///PATH` or `s3://BUCKET[/PREFIX]`. A scheme decides before `storage.storage_type` does; outputs,
+A location is a path, `file:///PATH` or `s3://BUCKET[/PREFIX]`. A scheme takes precedence over `storage.storage_type`. Outputs,
 registries and traces are local. Every other scheme is an error.
 
-The last column says what this version does with a key: **acts** on it, only **checks** it and reports that it does not
-act on it yet, or **ignores** it and says why.
+The last column says whether this version **acts** on a key, only **checks** it and reports that it has no effect yet, or
+**ignores** it, with the reason.
 ";
 
 /// Returns the text of `docs/configuration.md`.
