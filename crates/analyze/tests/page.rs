@@ -163,10 +163,10 @@ fn the_first_sentence_is_the_verdict() {
     report.diagnosis.critical_ranks =
         vec![CriticalRank { seconds: 9.0, waiting_percentage: 90.0, ..CriticalRank::default() }];
     let behind =
-        "Without waits for other ranks AU would be 95.0 %. The ranks that came last waited for their data: 90 %";
+        "Without waits for other ranks AU would be 95.0 %. The ranks that arrived last waited for their data: 90 %";
     assert!(verdict(&report)["sentences"].to_string().contains(behind), "{}", verdict(&report));
     report.comparison = compare(&report.diagnosis.samples, &report.diagnosis.samples);
-    assert!(verdict(&report)["sentences"].to_string().contains("nothing changed that chance does not explain"));
+    assert!(verdict(&report)["sentences"].to_string().contains("No metric differs significantly from the base."));
     report.train.as_mut().unwrap().au_meets_expectation = Some(true);
     assert_eq!(verdict(&report)["tone"], "good");
     report.train = None;

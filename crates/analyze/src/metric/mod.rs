@@ -131,7 +131,7 @@ pub(crate) fn nothing_measured(ranks: &[RankMetric], parameters: &Parameters) ->
         return None;
     }
     Some(format!(
-        "no epoch or block has more than {}, of which the metrics leave out the first {} and the last {}: AU and samples/s say nothing; \
+        "no epoch or block has more than {}, of which the metrics leave out the first {} and the last {}: AU and samples/s are meaningless; \
          measure with fewer ranks, a smaller batch, more files, or output.metric.exclude_start_steps=0",
         dlio_event::quantity::counted(*most as u64, "step"),
         parameters.exclude_start_steps,

@@ -167,7 +167,7 @@ fn cause(report: &Report) -> Option<String> {
     };
     let behind = if largest.part == "barrier" { lateness(report) } else { None };
     Some(format!(
-        "{lost:.1} % of AU was lost, most of it to {who}: {:.1} %{mostly}. WhatIf {part} AU would be \
+        "{lost:.1} % of AU was lost, most of it to {who}: {:.1} %{mostly}. Without {part} AU would be \
          {:.1} %.{}",
         sum(&falls),
         largest.au_without,

@@ -162,7 +162,7 @@ const CYCLE = ['read', 'write', 'compute', 'checkpoint', 'client', 'evaluation',
 function latency() {
   section('latency', 'Latency');
   const error = R.method && R.method.percentile_error;
-  const exact = error ? `Within ${about(100 * error)} of the exact value.` : 'Exact values.';
+  const exact = error ? `Within ${about(100 * error)} of the exact value.` : 'Exact at 50, 90, 99 and 99.9 %, elsewhere within 0.4 %.';
   const kinds = (R.curves || []).filter((curve) => curve.latency.counts.length).map((curve) => ({ ...curve, total: curve.latency.counts.reduce((sum, value) => sum + value, 0) })).sort((one, other) => other.total - one.total);
   const distributions = [['all reads', R.read_latency, 'read'], ['all writes', R.write_latency, 'write'], ...kinds.map((curve) => [curve.op, curve.latency, 'checkpoint'])].filter(([, distribution]) => distribution.counts.length);
   let at = 0, logarithmic = false;
