@@ -13,7 +13,7 @@ pub fn yaml(name: &str) -> Option<&'static str> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, yaml)| *yaml)
 }
 
-/// The dialect that a workload is written for, where its YAML does not say: MLPerf's own are for its fork.
+/// Returns the dialect of a bundled workload whose YAML does not set it: `mlperf` for the workloads of MLPerf Storage v3.0.
 #[must_use]
 pub fn dialect(name: &str) -> Dialect {
     if name.starts_with("mlperf-v3/") { Dialect::Mlperf } else { Dialect::Native }

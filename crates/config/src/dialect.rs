@@ -27,7 +27,7 @@ pub enum ListingOrder {
 /// Number of requests that one rank keeps in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InFlight {
-    /// The same number for every world.
+    /// The same number on every rank.
     PerRank(u32),
     /// An equal share of `total`, rounded up, but not fewer than `min`.
     SharedByRanks {
@@ -49,7 +49,7 @@ impl InFlight {
     }
 }
 
-/// How a checkpoint file is read unless `dlio_rs.checkpoint_read_blocks` or `dlio_rs.checkpoint_read_bytes` is set.
+/// How a checkpoint file is read, unless `dlio_rs.checkpoint_read_blocks` or `dlio_rs.checkpoint_read_bytes` is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointRead {
     /// Contiguous blocks of one file that are read concurrently.

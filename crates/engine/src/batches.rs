@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dlio_comm::Activity;
 use dlio_event::{Lane, Position};
 use dlio_format::Layout;
-use dlio_plan::{LaneWork, List, Split, StepWork, TrainingPlan};
+use dlio_plan::{LaneWork, PermutationKey, Split, StepWork, TrainingPlan};
 use dlio_storage::Recorder;
 use tokio::sync::oneshot;
 use tokio::sync::watch::Receiver;
@@ -196,7 +196,7 @@ impl<'r> Batches<'r> {
 const LONG_LIST: u32 = 1 << 20;
 
 /// Creates the long lists of an epoch in parallel. If a thread cannot be started, its list is created on first use.
-fn make_lists(plan: &TrainingPlan, lists: &[List], epoch: u32) {
+fn make_lists(plan: &TrainingPlan, lists: &[PermutationKey], epoch: u32) {
     let Some((own, others)) = lists.split_last() else { return };
     std::thread::scope(|scope| {
         for list in others {

@@ -19,7 +19,7 @@ pub const RELATIVE_ERROR: f64 = 1.0 / 256.0;
 pub fn bucket(value: u64) -> usize {
     let exponent = (value | 1).ilog2();
     let shift = exponent.saturating_sub(BITS);
-    // Both are small: at most 57 octaves of 128 buckets, and a value below 256.
+    // Both numbers are small: at most 57 octaves of 128 buckets, and a value below 256.
     ((shift as usize) << BITS) + usize::try_from(value >> shift).unwrap_or(0)
 }
 
@@ -42,7 +42,7 @@ pub struct Histogram {
     max: u64,
 }
 
-/// The serialised form: only the buckets that are in use.
+/// The serialized form: only the buckets that are in use.
 #[derive(Serialize, Deserialize)]
 struct Sparse {
     buckets: Vec<(u32, u64)>,
@@ -105,31 +105,31 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// Number of values.
+    /// Returns the number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Number of values by bucket; buckets after the last one that is in use are left out.
+    /// Returns the number of values by bucket. Buckets after the last one that is in use are left out.
     #[must_use]
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// Number of values in buckets above the bucket of `limit`.
+    /// Returns the number of values in buckets above the bucket of `limit`.
     #[must_use]
     pub fn above(&self, limit: u64) -> u64 {
         self.counts.iter().skip(bucket(limit) + 1).sum()
     }
 
-    /// The exact mean; 0 without values.
+    /// Returns the exact mean; 0 without values.
     #[must_use]
     pub fn mean(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
     }
 
-    /// The largest value, exactly; `None` without values.
+    /// Returns the largest value, exactly; `None` without values.
     #[must_use]
     pub fn max(&self) -> Option<u64> {
         (self.count > 0).then_some(self.max)
@@ -208,7 +208,7 @@ mod tests {
         histogram
     }
 
-    /// Numbers of very different sizes: the same every time.
+    /// Returns numbers of very different sizes, which are the same in every run.
     fn numbers(count: u64) -> Vec<u64> {
         let mix = |at: u64| (at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (0..count).map(|at| mix(at) >> (8 + mix(at) % 50)).collect()

@@ -6,17 +6,17 @@
 /// All values, in parts of ten thousand.
 const WHOLE: u64 = 10_000;
 
-/// The median.
+/// The median, in parts of ten thousand.
 pub const P50: u64 = 5_000;
-/// The 90th percentile.
+/// The 90th percentile, in parts of ten thousand.
 pub const P90: u64 = 9_000;
-/// The 95th percentile.
+/// The 95th percentile, in parts of ten thousand.
 pub const P95: u64 = 9_500;
-/// The 99th percentile.
+/// The 99th percentile, in parts of ten thousand.
 pub const P99: u64 = 9_900;
-/// The 99.9th percentile.
+/// The 99.9th percentile, in parts of ten thousand.
 pub const P999: u64 = 9_990;
-/// The 99.99th percentile.
+/// The 99.99th percentile, in parts of ten thousand.
 pub const P9999: u64 = 9_999;
 
 /// Returns the position, from 1, of a percentile among `count` values in ascending order: the first position at which at least

@@ -1,6 +1,6 @@
-//! Values that no output may show.
+//! Secrets, which no output may show.
 
-/// A value that never appears in a log, a trace or an error.
+/// A secret, which never appears in a log, a trace or an error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -11,7 +11,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The secret itself, for the code that must sign or send it.
+    /// Returns the secret, for code that signs with it or sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

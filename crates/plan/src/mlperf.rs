@@ -15,7 +15,7 @@ use dlio_config::{RowGroupReader, Workload};
 
 use crate::counts::{Counts, LoaderKind};
 use crate::shards::Shards;
-use crate::{Error, Lists, World};
+use crate::{Error, PermutationStore, World};
 
 /// Batches that a torch worker of an iterable dataset may begin before the training loop takes a batch.
 pub(crate) const TORCH_BATCHES: u32 = 2;
@@ -67,7 +67,7 @@ impl MlperfReading {
         workload: &Workload,
         (kind, world): (LoaderKind, World),
         counts: [&Counts; 2],
-        lists: &Arc<dyn Lists>,
+        lists: &Arc<dyn PermutationStore>,
     ) -> Result<Self, Error> {
         let Workload { reader, dataset, train, storage, .. } = workload;
         let reshuffle = reader.file_shuffle != Shuffle::Off && kind != LoaderKind::Blank;

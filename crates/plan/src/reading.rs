@@ -10,7 +10,7 @@ use crate::mlperf::{self, MlperfReading, TORCH_BATCHES};
 use crate::order::{
     Batches, FileList, Iterable, Layout, NativeOrder, Order, Share, Shuffles, StreamFiles, Streams, Threads,
 };
-use crate::{Error, FileSet, Handles, List, Lists, OwnLists, Purpose, Split, World};
+use crate::{Error, FileSet, Handles, LocalPermutations, PermutationKey, PermutationStore, Purpose, Split, World};
 
 /// Properties of reading that do not depend on rank and epoch.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl Reading {
             // the shuffles.
             (saturated(train_counts.files), saturated(eval_counts.files))
         };
-        let lists: Arc<dyn Lists> = Arc::new(OwnLists::default());
+        let lists: Arc<dyn PermutationStore> = Arc::new(LocalPermutations::default());
         let mlperf = mlperf.then(|| MlperfReading::new(workload, (kind, world), [&train_counts, &eval_counts], &lists));
         let mlperf = mlperf.transpose()?;
         let seed = (train.seed, train.seed_change_epoch);
@@ -115,7 +115,7 @@ impl Reading {
     }
 
     /// Returns the same reading with another storage of its lists.
-    pub(crate) fn with_lists(mut self, lists: &Arc<dyn Lists>) -> Self {
+    pub(crate) fn with_lists(mut self, lists: &Arc<dyn PermutationStore>) -> Self {
         self.shuffles.lists = Arc::clone(lists);
         if let Some(mlperf) = &mut self.mlperf {
             mlperf.shards.lists = Arc::clone(lists);
@@ -124,7 +124,7 @@ impl Reading {
     }
 
     /// Returns the lists that reading a split in the order of an epoch requires.
-    pub(crate) fn lists(&self, split: Split) -> Vec<List> {
+    pub(crate) fn lists(&self, split: Split) -> Vec<PermutationKey> {
         if self.counts(split).files == 0 {
             return Vec::new();
         }
@@ -140,7 +140,7 @@ impl Reading {
     }
 
     /// Computes a list of an epoch if it is not stored.
-    pub(crate) fn make_list(&self, list: List, epoch: u32) {
+    pub(crate) fn make_list(&self, list: PermutationKey, epoch: u32) {
         match (list.purpose, &self.mlperf) {
             (Purpose::Files, _) => drop(self.shuffles.file_numbers(list, epoch)),
             (Purpose::Samples, _) => drop(self.shuffles.sample_numbers(list, epoch)),

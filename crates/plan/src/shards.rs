@@ -12,9 +12,9 @@
 use std::sync::Arc;
 
 use crate::Split;
-use crate::lists::{List, Lists, Numbers, Purpose, count_up};
 use crate::numpy::Mt19937;
 use crate::order::FileList;
+use crate::permutation_store::{PermutationKey, PermutationStore, PermutedNumbers, Purpose, count_up};
 
 /// Number that the fork adds, per rank, to the seed of a rank's second shuffle.
 const RANK_SEED: u32 = 31;
@@ -30,7 +30,7 @@ pub(crate) struct Shards {
     /// Files per rank: training, evaluation.
     files: [u32; 2],
     /// Storage of the lists.
-    pub(crate) lists: Arc<dyn Lists>,
+    pub(crate) lists: Arc<dyn PermutationStore>,
 }
 
 impl Shards {
@@ -40,7 +40,7 @@ impl Shards {
         (seed, change): (u32, bool),
         reshuffle: bool,
         files: [u32; 2],
-        lists: Arc<dyn Lists>,
+        lists: Arc<dyn PermutationStore>,
     ) -> Self {
         Self { size, seed, change, reshuffle, files, lists }
     }
@@ -51,14 +51,14 @@ impl Shards {
     }
 
     /// Returns the lists of all ranks, concatenated into one list; `None` if nothing is stored.
-    pub(crate) fn of(&self, split: Split) -> Option<List> {
+    pub(crate) fn of(&self, split: Split) -> Option<PermutationKey> {
         let purpose = match split {
             Split::Train => Purpose::TrainShards,
             Split::Eval => Purpose::EvalShards,
         };
         // The files of all ranks are no more than the files of the split, whose number fits.
         let len = self.files[split as usize].saturating_mul(self.size);
-        self.reshuffle.then_some(List { purpose, len })
+        self.reshuffle.then_some(PermutationKey { purpose, len })
     }
 
     /// Returns the list of a rank in an epoch.
@@ -71,7 +71,7 @@ impl Shards {
     }
 
     /// Returns all lists of an epoch.
-    pub(crate) fn numbers(&self, list: List, epoch: u32) -> Numbers {
+    pub(crate) fn numbers(&self, list: PermutationKey, epoch: u32) -> PermutedNumbers {
         self.lists.numbers(list, epoch, &mut |have, numbers| {
             if have.is_none() {
                 self.begin(numbers);
@@ -129,10 +129,10 @@ impl Shards {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OwnLists;
+    use crate::LocalPermutations;
 
     fn shards(size: u32, seed: (u32, bool), reshuffle: bool, files: u32) -> Shards {
-        Shards::new(size, seed, reshuffle, [files, 0], Arc::new(OwnLists::default()))
+        Shards::new(size, seed, reshuffle, [files, 0], Arc::new(LocalPermutations::default()))
     }
 
     fn lists(shards: &Shards, epoch: u32, files: u64) -> Vec<Vec<u64>> {

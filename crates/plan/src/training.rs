@@ -10,7 +10,10 @@ use crate::mlperf::Pipeline;
 use crate::order::{Iterable, LaneBatch, Pieces};
 use crate::reading::Reading;
 use crate::times::Times;
-use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, List, Lists, Split, World, fingerprint, notices};
+use crate::{
+    Error, FileSet, Fingerprint, Handles, LaneStep, PermutationKey, PermutationStore, Split, World, fingerprint,
+    notices,
+};
 
 /// The plan of a training run: what every rank reads and computes, epoch by epoch and step by step.
 ///
@@ -178,20 +181,20 @@ impl TrainingPlan {
     /// Returns the lists of numbers that reading a split requires, which are permuted by shuffles. There are none
     /// without shuffles and in the native dialect.
     #[must_use]
-    pub fn lists(&self, split: Split) -> Vec<List> {
+    pub fn lists(&self, split: Split) -> Vec<PermutationKey> {
         self.reading.lists(split)
     }
 
     /// Returns the same plan with its lists stored in `lists`; by default, a plan stores its own.
     #[must_use]
-    pub fn with_lists(self, lists: &Arc<dyn Lists>) -> Self {
+    pub fn with_lists(self, lists: &Arc<dyn PermutationStore>) -> Self {
         let reading = Arc::unwrap_or_clone(self.reading).with_lists(lists);
         Self { reading: Arc::new(reading), ..self }
     }
 
     /// Computes one of the [`lists`](Self::lists) for an epoch if it is not stored. Otherwise, the first caller that
     /// needs a step of the epoch computes it. Several threads may compute different lists at the same time.
-    pub fn make_list(&self, list: List, epoch: u32) {
+    pub fn make_list(&self, list: PermutationKey, epoch: u32) {
         self.reading.make_list(list, epoch);
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use dlio_comm::shared::{self, SharedArrays};
-use dlio_plan::{List, Lists, Make, Numbers, OwnLists, Split, TrainingPlan};
+use dlio_plan::{
+    FillNumbers, LocalPermutations, PermutationKey, PermutationStore, PermutedNumbers, Split, TrainingPlan,
+};
 
 use crate::failure::Failure;
 use crate::session::Session;
@@ -16,8 +18,8 @@ const LONG: u32 = 1 << 20;
 struct NodeLists {
     arrays: SharedArrays,
     /// The permutation that each shared array holds.
-    shared: Vec<List>,
-    own: OwnLists,
+    shared: Vec<PermutationKey>,
+    own: LocalPermutations,
 }
 
 /// Returns the same plan with its long permutations computed once per node. Every rank calls this function.
@@ -48,19 +50,20 @@ pub(crate) async fn share(session: &Session, plan: TrainingPlan) -> Result<Train
     Ok(match sharing.arrays {
         None => plan,
         Some(arrays) => {
-            let lists: Arc<dyn Lists> = Arc::new(NodeLists { arrays, shared: long, own: OwnLists::default() });
+            let lists: Arc<dyn PermutationStore> =
+                Arc::new(NodeLists { arrays, shared: long, own: LocalPermutations::default() });
             plan.with_lists(&lists)
         }
     })
 }
 
-impl Lists for NodeLists {
-    fn numbers(&self, list: List, epoch: u32, make: Make<'_>) -> Numbers {
+impl PermutationStore for NodeLists {
+    fn numbers(&self, list: PermutationKey, epoch: u32, make: FillNumbers<'_>) -> PermutedNumbers {
         let Some(number) = self.shared.iter().position(|shared| *shared == list) else {
             return self.own.numbers(list, epoch, make);
         };
         match self.arrays.version(number, epoch, make) {
-            Ok(numbers) => Numbers::new(Arc::new(numbers)),
+            Ok(numbers) => PermutedNumbers::new(Arc::new(numbers)),
             Err(reason) => {
                 tracing::warn!(
                     "this rank makes its own copy of {} shuffled numbers for epoch {epoch}: {reason}",

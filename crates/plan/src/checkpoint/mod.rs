@@ -21,7 +21,7 @@ use crate::{Error, Fingerprint, World, fingerprint};
 use grid::Grid;
 use model::Model;
 
-pub use schedule::{Alone, DuringTraining};
+pub use schedule::{DuringTraining, StandaloneCheckpoints};
 pub use size::CheckpointBytes;
 
 /// Content of a checkpoint file.
@@ -74,7 +74,7 @@ pub struct CheckpointPlan {
     rank_shift: bool,
     payload_seed: u64,
     during: Option<DuringTraining>,
-    alone: Option<Alone>,
+    alone: Option<StandaloneCheckpoints>,
     reported: CheckpointBytes,
     written: CheckpointBytes,
     notices: Arc<[Notice]>,
@@ -105,7 +105,7 @@ pub fn checkpoints(workload: &Workload, world: World) -> Result<CheckpointPlan, 
         rank_shift: checkpoint.recovery_rank_shift && dialect == Dialect::Native,
         payload_seed: workload.dlio_rs.payload_seed,
         during: workload.workflow.train.then(|| DuringTraining::new(checkpoint)),
-        alone: (!workload.workflow.train).then(|| Alone::new(workload)),
+        alone: (!workload.workflow.train).then(|| StandaloneCheckpoints::new(workload)),
         reported: CheckpointBytes::default(),
         written: CheckpointBytes::default(),
         notices: Arc::new([]),
@@ -177,7 +177,7 @@ impl CheckpointPlan {
 
     /// Returns the checkpoints of a run that only saves and loads checkpoints; `None` in a run that trains.
     #[must_use]
-    pub fn alone(&self) -> Option<&Alone> {
+    pub fn alone(&self) -> Option<&StandaloneCheckpoints> {
         self.alone.as_ref()
     }
 

@@ -79,7 +79,7 @@ impl DuringTraining {
 /// The checkpoints of a run that does nothing else: all are written, then all are read. All belong to epoch 1, and
 /// their step numbers count from 1.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Alone {
+pub struct StandaloneCheckpoints {
     /// Number of checkpoints to write.
     pub writes: u64,
     /// Number of checkpoints to read.
@@ -90,7 +90,7 @@ pub struct Alone {
     seed: u32,
 }
 
-impl Alone {
+impl StandaloneCheckpoints {
     pub(super) fn new(workload: &Workload) -> Self {
         let checkpoint = &workload.checkpoint;
         Self {

@@ -4,7 +4,7 @@ use crate::SampleRead;
 
 use super::{FileList, NativeOrder};
 
-/// How a rank's share is laid out over its lanes.
+/// Distribution of a rank's share over its lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// Consecutive batches of the share go to the lanes in turn (torch workers).

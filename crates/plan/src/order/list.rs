@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Numbers;
+use crate::PermutedNumbers;
 
 /// A list of file numbers within a split. Regular lists are computed; others are parts of a shared array.
 #[derive(Debug, Clone)]
@@ -10,7 +10,7 @@ pub(crate) enum FileList {
     /// Every `step`-th file, beginning with `first`; (0, 1) means all files in order.
     Strided { first: u64, step: u64 },
     /// The numbers of an array, beginning with this position.
-    Listed { numbers: Numbers, first: usize },
+    Listed { numbers: PermutedNumbers, first: usize },
 }
 
 impl FileList {
@@ -19,7 +19,7 @@ impl FileList {
 
     /// Returns a list with these numbers.
     pub(crate) fn of(numbers: Vec<u32>) -> Self {
-        FileList::Listed { numbers: Numbers::new(Arc::new(numbers)), first: 0 }
+        FileList::Listed { numbers: PermutedNumbers::new(Arc::new(numbers)), first: 0 }
     }
 
     /// Returns the number of the file at this position. A position beyond the end of an array is its own number.

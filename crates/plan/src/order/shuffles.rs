@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::Split;
-use crate::lists::{List, Lists, Numbers, Purpose, count_up};
 use crate::numpy::Mt19937;
+use crate::permutation_store::{PermutationKey, PermutationStore, PermutedNumbers, Purpose, count_up};
 
 use super::FileList;
 
@@ -22,11 +22,17 @@ pub(crate) struct Shuffles {
     /// Lengths of the training list and of the evaluation list.
     pub(crate) files: (u32, u32),
     /// Storage of the orders.
-    pub(crate) lists: Arc<dyn Lists>,
+    pub(crate) lists: Arc<dyn PermutationStore>,
 }
 
 impl Shuffles {
-    pub(crate) fn new(seed: (u32, bool), files: bool, samples: bool, lens: (u32, u32), lists: Arc<dyn Lists>) -> Self {
+    pub(crate) fn new(
+        seed: (u32, bool),
+        files: bool,
+        samples: bool,
+        lens: (u32, u32),
+        lists: Arc<dyn PermutationStore>,
+    ) -> Self {
         Self { seed: seed.0, change: seed.1, shuffle_files: files, shuffle_samples: samples, files: lens, lists }
     }
 
@@ -36,15 +42,15 @@ impl Shuffles {
     }
 
     /// Returns the list of all files; `None` if the files are sorted and need no list.
-    pub(crate) fn files(&self) -> Option<List> {
+    pub(crate) fn files(&self) -> Option<PermutationKey> {
         // More than 2³² files have no list.
         let len = self.files.0.checked_add(self.files.1).filter(|_| self.shuffle_files)?;
-        Some(List { purpose: Purpose::Files, len })
+        Some(PermutationKey { purpose: Purpose::Files, len })
     }
 
     /// Returns the list of this many samples of a rank; `None` if they are in ascending order and need no list.
-    pub(crate) fn samples(&self, len: u32) -> Option<List> {
-        self.shuffle_samples.then_some(List { purpose: Purpose::Samples, len })
+    pub(crate) fn samples(&self, len: u32) -> Option<PermutationKey> {
+        self.shuffle_samples.then_some(PermutationKey { purpose: Purpose::Samples, len })
     }
 
     /// Returns the files of a split in an epoch.
@@ -56,7 +62,7 @@ impl Shuffles {
 
     /// Returns the file numbers of an epoch. Both lists are shuffled one after the other with one seeding, and every
     /// epoch continues from the order of the preceding one.
-    pub(crate) fn file_numbers(&self, list: List, epoch: u32) -> Numbers {
+    pub(crate) fn file_numbers(&self, list: PermutationKey, epoch: u32) -> PermutedNumbers {
         self.lists.numbers(list, epoch, &mut |have, numbers| {
             let (train, eval) = numbers.split_at_mut(self.files.0 as usize);
             if have.is_none() {
@@ -73,11 +79,11 @@ impl Shuffles {
 
     /// Returns the order of `len` samples of one rank in an epoch; `None` for ascending order. It is equal for all
     /// ranks with the same number of samples.
-    pub(crate) fn sample_order(&self, len: u32, epoch: u32) -> Option<Numbers> {
+    pub(crate) fn sample_order(&self, len: u32, epoch: u32) -> Option<PermutedNumbers> {
         self.samples(len).map(|list| self.sample_numbers(list, epoch))
     }
 
-    pub(crate) fn sample_numbers(&self, list: List, epoch: u32) -> Numbers {
+    pub(crate) fn sample_numbers(&self, list: PermutationKey, epoch: u32) -> PermutedNumbers {
         // If all epochs have the same seed, they have the same order.
         let epoch = if self.change { epoch } else { 1 };
         self.lists.numbers(list, epoch, &mut |_, numbers| {

@@ -4,7 +4,7 @@
 //! 0 is in the rank's own first file, but all later entries are in files from the front of the list, so all ranks read
 //! the same files.
 
-use crate::{Numbers, SampleRead};
+use crate::{PermutedNumbers, SampleRead};
 
 use super::FileList;
 
@@ -30,7 +30,7 @@ pub(crate) struct Threads {
     /// Follows the MLPerf fork: a partial last batch is dropped rather than padded, and samples are numbered by their
     /// files.
     pub(crate) mlperf: bool,
-    pub(crate) sample_order: Option<Numbers>,
+    pub(crate) sample_order: Option<PermutedNumbers>,
 }
 
 impl Threads {

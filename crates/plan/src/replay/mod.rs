@@ -30,7 +30,7 @@ pub use options::{Late, Mapping, Operations, Options, Timing};
 pub use requirement::{METRICS, Requirement};
 pub use rule::{EndpointRule, Rule, Share};
 pub use stream::Stream;
-pub use survey::{Needed, Survey};
+pub use survey::{RequiredObject, Survey};
 
 /// Plan for the replay of a trace on a number of ranks.
 #[derive(Debug, Clone)]

@@ -149,7 +149,7 @@ impl Survey {
 
 /// Requirement for an object that the trace reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needed {
+pub struct RequiredObject {
     /// Required size in bytes: the end of the farthest read, or the recorded size.
     pub bytes: u64,
     /// The size was recorded, so the object was not larger.
@@ -290,8 +290,8 @@ impl ReplayPlan {
     pub fn needed(
         &self,
         rows: impl Iterator<Item = Result<Recorded, Error>>,
-    ) -> Result<BTreeMap<String, Needed>, Error> {
-        let mut sizes: BTreeMap<String, Needed> = BTreeMap::new();
+    ) -> Result<BTreeMap<String, RequiredObject>, Error> {
+        let mut sizes: BTreeMap<String, RequiredObject> = BTreeMap::new();
         let mut folders = Folders::default();
         // Files that were opened and have neither been read nor written so far.
         let mut opened: HashMap<(u32, dlio_event::Lane, Arc<str>), String> = HashMap::new();

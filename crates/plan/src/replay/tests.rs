@@ -1,4 +1,4 @@
-//! What becomes of recorded rows.
+//! Tests of how recorded rows are replayed.
 
 use super::*;
 use dlio_event::{Lane, OpKind, Phase, Position};
@@ -123,7 +123,7 @@ fn parts_of_an_upload_and_pieces_of_a_file_are_one_write_of_their_whole_size() {
     ];
     let plan = ReplayPlan::new(options(), vec![0], 1, 0).unwrap();
     let (survey, operations) = run(&plan, 0, &rows);
-    // The create row itself carries the 100 bytes of every row here.
+    // Every row of this trace has 100 bytes, including the row that creates the upload.
     let found: Vec<_> = operations.iter().map(|op| (op.key.as_str(), op.bytes, op.due)).collect();
     assert_eq!(found, [("up", 300, 0), ("file", 200, 5), ("file", 100, 8)]);
     assert_eq!((survey.bytes(), survey.operations()), (600, 3));
@@ -199,7 +199,7 @@ fn what_the_trace_reads_must_be_as_large_as_its_farthest_byte() {
         row(0, 0, OpKind::Get, "/d/g", (0, 1)),
         Recorded { offset: 50, requested: Some(400), ..row(0, 0, OpKind::Read, "/d/h", (0, 1)) },
     ];
-    // How much of /d/a there was is not known: as much as was asked for was there.
+    // The size of /d/a is unknown: every read returned as many bytes as it had requested.
     let rows = rows.into_iter().map(|row| match &*row.uri {
         "/d/a" => Recorded { requested: Some(row.bytes), ..row },
         _ => row,
@@ -266,7 +266,8 @@ fn files_are_opened_and_closed_as_recorded_and_openings_for_writing_are_part_of_
 fn the_schedule_begins_with_what_is_done_and_ends_with_it() {
     let second = 1_000_000_000;
     let at = |kind, uri, from: i64| Recorded { bytes: 0, ..row(0, 0, kind, uri, (from * second, from * second + 1)) };
-    // Files are written, which is left out, then others are read; of the reads only their openings and closings are around them.
+    // Some files are written, which is left out, and others are read. Around the reads, only the openings and closings
+    // of files that are read remain.
     let rows = [
         at(OpKind::Open, "/d/w", 0),
         Recorded { bytes: 10, ..at(OpKind::Write, "/d/w", 1) },
@@ -289,7 +290,7 @@ fn the_schedule_begins_with_what_is_done_and_ends_with_it() {
 
 const WRITE: Access = Access::Update { create: true };
 
-/// A row of a file that is open in lane 0.
+/// Returns a row of a file that is open in lane 0.
 fn piece(kind: OpKind, uri: &str, (offset, bytes): (u64, u64), at: i64) -> Recorded {
     Recorded { offset, bytes, ..row(0, 0, kind, uri, (at, at + 1)) }
 }
@@ -303,11 +304,11 @@ fn a_file_that_is_written_in_its_middle_is_opened_once_and_written_where_it_was(
         piece(OpKind::Write, "/d/f", (0, 50), 3),
         piece(OpKind::Fsync, "/d/f", (0, 0), 4),
         piece(OpKind::Close, "/d/f", (0, 0), 5),
-        // Without openings and closings, as Darshan records.
+        // Without openings and closings, as in recordings of Darshan.
         piece(OpKind::Write, "/d/g", (10, 10), 6),
         piece(OpKind::Read, "/d/g", (0, 5), 7),
         piece(OpKind::Write, "/d/g", (20, 10), 8),
-        // Whole.
+        // A write of the whole file.
         piece(OpKind::Write, "/d/h", (0, 10), 9),
     ];
     let plan = ReplayPlan::new(options(), vec![0], 1, 0).unwrap();
@@ -361,7 +362,7 @@ fn pieces_that_follow_each_other_are_written_at_their_moments_and_one_object_in_
     let found: Vec<_> = operations.iter().map(|op| (op.kind.name(), op.access)).collect();
     let expected = ["open", "write", "write", "close", "open", "write", "close"].map(|kind| (kind, WRITE));
     assert_eq!((found.as_slice(), survey.folded), (&expected[..], 0));
-    // In a bucket the pieces are one object, and so they are with `--whole-writes`.
+    // In a bucket, the pieces form one object; with `--whole-writes`, they do everywhere.
     let whole = Options { whole: true, ..options() };
     let bucket = Options { rules: vec![Rule::parse("/d=s3://b").unwrap()], ..options() };
     for options in [whole, bucket] {
@@ -492,7 +493,8 @@ fn dependent_timing_counts_pauses_from_what_came_last_and_knows_what_a_fetch_wai
     let expected =
         [(0, 0, true), (1, 0, false), (0, 1, true), (2, 0, false), (0, 0, false), (0, 0, false), (0, 1, true)];
     assert_eq!(edges, expected);
-    // After the meeting at 1; after the fetch at 11, which came later than the lane's own end at 10.
+    // After the barrier at 1, and after the fetch at 11, which ended later than the preceding operation of the lane (at
+    // 10).
     assert_eq!((operations[1].think, operations[3].think, operations[4].took), (1, 2, 20));
     let (survey, operations) = run(&ReplayPlan::new(options(), vec![0], 1, 0).unwrap(), 0, &rows);
     assert_eq!((operations.len(), survey.loops), (2, (0, 0)));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dlio_engine::ReplayOptions;
-use dlio_plan::replay::{Late, Needed, ReplayKind, ReplayOp, Timing};
+use dlio_plan::replay::{Late, ReplayKind, ReplayOp, RequiredObject, Timing};
 use dlio_storage::ErrorKind;
 use futures::{StreamExt, TryStreamExt};
 
@@ -108,12 +108,12 @@ fn needs<'a>(session: &Session, objects: impl Iterator<Item = &'a (String, u64)>
 /// Looks this rank's share up.
 async fn look<'a>(
     opened: &Opened,
-    needed: impl Iterator<Item = (&'a String, &'a Needed)>,
+    needed: impl Iterator<Item = (&'a String, &'a RequiredObject)>,
     job: &Job<'_>,
 ) -> Result<Looked, Failure> {
     let may_change = !job.plan.options().rules.is_empty() || job.args.in_place;
     let mut looked = Looked::default();
-    let look_up = |(key, needed): (&'a String, &'a Needed)| async move {
+    let look_up = |(key, needed): (&'a String, &'a RequiredObject)| async move {
         match opened.storage.look_up(key).await {
             Ok((Some(found), _)) => Ok((key, needed, Some(found.size))),
             // A folder that was only looked up is as recorded.

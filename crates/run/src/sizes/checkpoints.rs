@@ -51,7 +51,7 @@ impl CheckpointSizes {
             objects,
             stored,
             payload: plan.written().total(),
-            pause: plan.alone().map_or(0.0, dlio_plan::checkpoint::Alone::mean_pause),
+            pause: plan.alone().map_or(0.0, dlio_plan::checkpoint::StandaloneCheckpoints::mean_pause),
         })
     }
 

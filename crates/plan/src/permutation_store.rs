@@ -1,7 +1,7 @@
 //! Lists of numbers that cannot be computed element by element, because numpy's shuffles permute them as a whole.
 //!
 //! A list is computed when its epoch is first requested, and may be as large as memory allows. Its storage is a seam: a
-//! process keeps its own lists ([`OwnLists`]), or all ranks of a node share one copy.
+//! process keeps its own lists ([`LocalPermutations`]), or all ranks of a node share one copy.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +23,7 @@ pub enum Purpose {
 
 /// Identifies a list, whose numbers differ between epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct List {
+pub struct PermutationKey {
     /// Purpose.
     pub purpose: Purpose,
     /// Number of elements.
@@ -32,19 +32,19 @@ pub struct List {
 
 /// Computes the numbers of a list for an epoch from the numbers in the slice. The argument is the epoch of those
 /// numbers, or `None` if they are uninitialized.
-pub type Make<'a> = &'a mut dyn FnMut(Option<u32>, &mut [u32]);
+pub type FillNumbers<'a> = &'a mut dyn FnMut(Option<u32>, &mut [u32]);
 
 /// Storage of lists.
-pub trait Lists: fmt::Debug + Send + Sync {
+pub trait PermutationStore: fmt::Debug + Send + Sync {
     /// Returns the numbers of a list in an epoch: the stored ones, or those that `make` computes.
-    fn numbers(&self, list: List, epoch: u32, make: Make<'_>) -> Numbers;
+    fn numbers(&self, list: PermutationKey, epoch: u32, make: FillNumbers<'_>) -> PermutedNumbers;
 }
 
 /// Numbers of a list in one epoch. They do not change as long as a reference to them exists.
 #[derive(Clone)]
-pub struct Numbers(Arc<dyn AsRef<[u32]> + Send + Sync>);
+pub struct PermutedNumbers(Arc<dyn AsRef<[u32]> + Send + Sync>);
 
-impl Numbers {
+impl PermutedNumbers {
     /// Wraps numbers that are stored elsewhere.
     #[must_use]
     pub fn new(kept: Arc<dyn AsRef<[u32]> + Send + Sync>) -> Self {
@@ -52,7 +52,7 @@ impl Numbers {
     }
 }
 
-impl Deref for Numbers {
+impl Deref for PermutedNumbers {
     type Target = [u32];
 
     fn deref(&self) -> &[u32] {
@@ -60,7 +60,7 @@ impl Deref for Numbers {
     }
 }
 
-impl fmt::Debug for Numbers {
+impl fmt::Debug for PermutedNumbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} numbers", self.len())
     }
@@ -69,8 +69,8 @@ impl fmt::Debug for Numbers {
 /// Lists in the memory of one process. The latest epoch of each list is kept because all lanes of an epoch request the
 /// same numbers.
 #[derive(Debug, Default)]
-pub struct OwnLists {
-    kept: Mutex<HashMap<List, Arc<Mutex<Option<Kept>>>>>,
+pub struct LocalPermutations {
+    kept: Mutex<HashMap<PermutationKey, Arc<Mutex<Option<Kept>>>>>,
 }
 
 #[derive(Debug)]
@@ -79,8 +79,8 @@ struct Kept {
     numbers: Arc<Vec<u32>>,
 }
 
-impl Lists for OwnLists {
-    fn numbers(&self, list: List, epoch: u32, make: Make<'_>) -> Numbers {
+impl PermutationStore for LocalPermutations {
+    fn numbers(&self, list: PermutationKey, epoch: u32, make: FillNumbers<'_>) -> PermutedNumbers {
         // Each list has its own lock, so that two lists can be computed at the same time.
         let place = Arc::clone(lock(&self.kept).entry(list).or_default());
         let mut kept = lock(&place);
@@ -93,7 +93,7 @@ impl Lists for OwnLists {
             make(have, Arc::<Vec<u32>>::make_mut(&mut numbers).as_mut_slice());
         }
         *kept = Some(Kept { epoch, numbers: Arc::clone(&numbers) });
-        Numbers(numbers)
+        PermutedNumbers(numbers)
     }
 }
 
@@ -113,16 +113,16 @@ pub(crate) fn count_up(numbers: &mut [u32]) {
 mod tests {
     use super::*;
 
-    const LIST: List = List { purpose: Purpose::Files, len: 3 };
+    const LIST: PermutationKey = PermutationKey { purpose: Purpose::Files, len: 3 };
 
     /// Records which epoch was computed from which.
-    fn made(lists: &OwnLists, epoch: u32) -> Numbers {
+    fn made(lists: &LocalPermutations, epoch: u32) -> PermutedNumbers {
         lists.numbers(LIST, epoch, &mut |have, numbers| numbers.fill(100 * have.unwrap_or(99) + epoch))
     }
 
     #[test]
     fn a_list_is_made_once_per_epoch_out_of_the_epoch_before() {
-        let lists = OwnLists::default();
+        let lists = LocalPermutations::default();
         assert_eq!(*made(&lists, 1), [9901; 3]);
         assert_eq!(*made(&lists, 3), [103; 3]);
         assert_eq!(*made(&lists, 3), [103; 3]);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn who_still_reads_an_epoch_keeps_its_numbers() {
-        let lists = OwnLists::default();
+        let lists = LocalPermutations::default();
         let first = made(&lists, 1);
         assert_eq!(*made(&lists, 2), [102; 3]);
         assert_eq!(*first, [9901; 3]);
