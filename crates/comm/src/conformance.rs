@@ -156,7 +156,7 @@ async fn failures_are_told_once(comm: &dyn Communicator) {
         }),
         "rank {rank}: {expected:?}"
     );
-    let tells = u32::from(failures.as_ref().is_none_or(Failures::tell));
+    let tells = u32::from(failures.as_ref().is_none_or(Failures::claim_report));
     let tellers: Vec<u32> = gather(comm, &tells.to_le_bytes()).await.iter().map(|part| number(part)).collect();
     let here = places.iter().zip(&tellers).filter(|(place, tells)| node_of(place) == node && **tells == 1).count();
     assert_eq!(here, 1, "rank {rank}: {tellers:?}");
