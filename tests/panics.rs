@@ -1,4 +1,4 @@
-//! What a panic does to the ranks of a run. This binary starts itself with `mpirun`, with the hook of the real one.
+//! Effects of a panic on the ranks of a run. This binary starts itself with `mpirun` and uses the hook of the real binary.
 #![expect(clippy::panic, reason = "it is about panics")]
 #![expect(clippy::disallowed_methods, reason = "looks at its own environment")]
 
@@ -10,7 +10,7 @@ mod panics;
 
 use dlio_comm::{Communicator as _, Mpi, launcher};
 
-/// What panics, the main thread or another, and ranks per node.
+/// The thread that panics (main or another), and the number of ranks per node.
 const CASES: [(&str, &str); 4] = [("main", "9"), ("main", "1"), ("lane", "9"), ("lane", "1")];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

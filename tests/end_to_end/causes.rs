@@ -16,8 +16,8 @@ struct Run {
 
 impl Run {
     /// A server with trouble, and a dataset on it.
-    fn prepare(endpoints: usize, trouble: &[&str], computation_time: f64) -> Self {
-        let rules: Vec<&str> = trouble.iter().flat_map(|rule| ["--trouble", rule]).collect();
+    fn prepare(endpoints: usize, faults: &[&str], computation_time: f64) -> Self {
+        let rules: Vec<&str> = faults.iter().flat_map(|rule| ["--fault", rule]).collect();
         let server = Server::start(endpoints, &rules);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("my.yaml");
@@ -135,8 +135,8 @@ fn one_rank_that_is_held_up_is_named_first() {
 }
 
 #[test]
-fn trouble_that_cannot_be_is_refused() {
-    let words = ["serve", "--memory", "--access-key", "a", "--secret-key", "b", "--trouble"];
+fn an_impossible_fault_is_rejected() {
+    let words = ["serve", "--memory", "--access-key", "a", "--secret-key", "b", "--fault"];
     for (rule, names) in [
         ("endpoint=3", "no trouble"),
         ("ms=5,sometimes", "sometimes"),
@@ -146,4 +146,6 @@ fn trouble_that_cannot_be_is_refused() {
         let said = solo(&[&words[..], &[rule]].concat());
         assert!(said.code.is_some_and(|code| code != 0) && said.err.contains(names), "{rule}: {}", said.err);
     }
+    let said = solo(&["serve", "--memory", "--trouble", "close,endpoint=7"]);
+    assert!(said.err.contains("--trouble is now called --fault") && said.err.contains("endpoint 7"), "{}", said.err);
 }

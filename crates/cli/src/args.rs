@@ -1,4 +1,4 @@
-//! The command line: one table for the parser, `--help`, the shell completions and the man page.
+//! The command line: one definition for the parser, `--help`, the shell completions and the manual pages.
 
 use std::path::PathBuf;
 
@@ -19,19 +19,19 @@ use crate::trace_command_args::TraceCommand;
 #[derive(Debug, Parser)]
 #[command(name = "dlio-rs", version = crate::version::line(), max_term_width = 100, propagate_version = true, after_long_help = EXIT_CODES)]
 pub(crate) struct Cli {
-    /// What to do.
+    /// Advice to the user.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Say only what went wrong.
+    /// Print errors only.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more; twice for everything. `RUST_LOG` takes precedence.
+    /// Print more detail; give it twice for debug output. `RUST_LOG` takes precedence.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// How ranks find each other (variable: `DLIO_RS_COMM`).
+    /// How ranks find each other (environment variable: `DLIO_RS_COMM`).
     #[arg(long, global = true, value_enum, value_name = "HOW")]
     pub(crate) comm: Option<CommArg>,
-    /// The MPI library to open in place of the one that fits the launcher, e.g. `/opt/mpich/lib/libmpi.so.12` (variable:
+    /// MPI library to open instead of the launcher's own, for example `/opt/mpich/lib/libmpi.so.12` (environment variable:
     /// `DLIO_RS_MPI`).
     #[arg(long, global = true, value_name = "FILE", value_parser = local_path())]
     pub(crate) mpi: Option<PathBuf>,
@@ -40,16 +40,16 @@ pub(crate) struct Cli {
 /// How ranks find each other.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum CommArg {
-    /// Through MPI where an MPI launcher is seen, else this process is alone (the default).
+    /// Through MPI if an MPI launcher is detected, otherwise as a world of one rank (the default).
     Auto,
-    /// Through MPI, whatever has started this process.
+    /// Through MPI, even if no launcher is detected.
     Mpi,
-    /// Every process is a world of its own.
+    /// Not at all: every process is a world of one rank.
     Solo,
 }
 
 impl CommArg {
-    /// The word of the variable.
+    /// The value of `DLIO_RS_COMM` for this choice.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -61,8 +61,8 @@ impl CommArg {
 
 /// Lines that fit 80 columns: clap would break longer ones without regard to their indentation.
 const EXIT_CODES: &str = "Under mpirun:
-  As root, Open MPI wants `mpirun --allow-run-as-root`; for more ranks than the
-  machine has cores, `mpirun --oversubscribe`.
+  Open MPI requires `mpirun --allow-run-as-root` for root, and
+  `mpirun --oversubscribe` for more ranks than the machine has cores.
 
 Exit codes:
     0  success
@@ -71,19 +71,19 @@ Exit codes:
     3  the storage cannot be used: endpoint, credentials, bucket, permission,
        no space
     4  data are missing or damaged
-    5  ranks: launcher and MPI disagree, plans differ, another rank ended
+    5  ranks: launcher and MPI disagree, plans differ, another rank failed
     6  a trace cannot be read or written
-    7  a replayed trace did not keep a bound of --require
+    7  a replayed trace violated a bound of --require
     8  analyze --fail-if: a metric changed beyond its threshold
     9  a wait lasted longer than --stall-timeout
-   10  the output folder is in use by another run, or holds files that no run of
-       this program lists
-  128 + n  ended by signal n: 130 Ctrl-C (SIGINT), 143 SIGTERM, 129 SIGHUP,
+   10  the output folder is in use by another run, or holds files that no run
+       of this program has listed
+  128 + n  terminated by signal n: 130 Ctrl-C (SIGINT), 143 SIGTERM, 129 SIGHUP,
        131 SIGQUIT, 138 SIGUSR1, 140 SIGUSR2, 152 SIGXCPU";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write the data set of a workload to disk or to S3 endpoints.
+    /// Write the dataset of a workload to disk or to S3 endpoints.
     #[command(
         override_usage = "dlio-rs generate [OPTIONS] [CONFIG] [OVERRIDE]...",
         after_help = "Examples:
@@ -93,7 +93,7 @@ pub(crate) enum Command {
       ++workload.dataset.data_folder=s3://bucket/set"
     )]
     Generate(GenerateArgs),
-    /// Run the training loop of a workload, or do the storage operations of a recorded trace again.
+    /// Run the training loop of a workload, or repeat the storage operations of a recorded trace.
     #[command(
         override_usage = "dlio-rs replay [OPTIONS] CONFIG [OVERRIDE]...
        dlio-rs replay [OPTIONS] TRACE [OVERRIDE]...",
@@ -104,14 +104,14 @@ pub(crate) enum Command {
       --require 'issue_error_p99<=50ms'"
     )]
     Replay(ReplayOrTraceArgs),
-    /// Do what `workflow.*` asks for: generate, then train.
+    /// Run the steps that `workflow.*` enables: generate the dataset, then train.
     #[command(
         override_usage = "dlio-rs run [OPTIONS] CONFIG [OVERRIDE]...",
         after_help = "Examples:
   mpirun -np 2 dlio-rs run my.yaml workflow.generate_data=true"
     )]
     Run(ReplayArgs),
-    /// Check the content of every file of the data set, on all ranks: nothing is written, every bad file is counted.
+    /// Check the content of every file of the dataset on all ranks, without writing anything; all bad files are counted.
     #[command(
         override_usage = "dlio-rs verify [OPTIONS] CONFIG [OVERRIDE]...",
         after_help = "Examples:
@@ -126,7 +126,7 @@ pub(crate) enum Command {
   dlio-rs analyze out/ --base before/ --fail-if 'au<-1%'
   mpirun -np 2 dlio-rs analyze out/ --no-files")]
     Analyze(AnalyzeArgs),
-    /// Work on recorded traces.
+    /// Repair, import, export or model recorded traces.
     #[command(subcommand)]
     Trace(TraceCommand),
     /// Print what every rank would read, and in which order, without touching storage.
@@ -137,7 +137,7 @@ pub(crate) enum Command {
   dlio-rs plan my.yaml --ranks 4 --rank 3 --epoch 1 --format jsonl"
     )]
     Plan(PlanArgs),
-    /// Check a configuration: every key, value and consequence. What it needs outside of itself is looked at by `doctor`.
+    /// Check a configuration: every key, its value and its consequences. `doctor` checks storage and the machine.
     #[command(
         override_usage = "dlio-rs validate [OPTIONS] CONFIG [OVERRIDE]...",
         after_help = "Examples:
@@ -145,7 +145,7 @@ pub(crate) enum Command {
   dlio-rs validate unet3d_h100 train.epochs=2"
     )]
     Validate(ValidateArgs),
-    /// Check what a workload needs, without changing anything: endpoints, credentials, bucket, data, space, limits, ranks, clocks.
+    /// Check the requirements of a workload without changing anything: endpoints, credentials, bucket, data, space, limits, ranks, clocks.
     #[command(
         override_usage = "dlio-rs doctor [OPTIONS] [CONFIG] [OVERRIDE]...",
         after_help = "Examples:
@@ -162,7 +162,7 @@ pub(crate) enum Command {
   dlio-rs serve --memory --listen 127.0.0.1:9000 \\
       --access-key key --secret-key secret")]
     Serve(ServeArgs),
-    /// List the bundled workloads with what they read and how fast, or print one.
+    /// List the bundled workloads with their files, sizes and rates, or print one.
     #[command(after_help = "Examples:
   dlio-rs workloads
   dlio-rs workloads --format json
@@ -174,7 +174,7 @@ pub(crate) enum Command {
   dlio-rs completions zsh > ~/.zfunc/_dlio-rs
   dlio-rs completions fish > ~/.config/fish/completions/dlio-rs.fish")]
     Completions(CompletionsArgs),
-    /// Make links to this binary under the names `dlio_benchmark` and `dlio_benchmark_query`, whose command lines it then takes.
+    /// Create links named `dlio_benchmark` and `dlio_benchmark_query` to this binary, which then accepts their command lines.
     #[command(after_help = "Examples:
   dlio-rs install-links ~/.local/bin
   mpirun -np 2 ~/.local/bin/dlio_benchmark workload=cosmoflow_h100 \\
@@ -195,7 +195,7 @@ pub(crate) struct ConfigArgs {
     /// (`++workload.dataset.num_files_train=8`, `reader.batch_size=4`, `workload=unet3d_h100`).
     #[arg(value_name = "CONFIG|OVERRIDE")]
     pub(crate) words: Vec<String>,
-    /// How the keys are understood; default: `dlio_rs.dialect`, then `dlio`.
+    /// Meaning of the keys; default: `dlio_rs.dialect`, then `dlio`.
     #[arg(long, value_enum)]
     pub(crate) dialect: Option<DialectArg>,
     /// Treat unknown keys as errors.
@@ -205,11 +205,11 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum DialectArg {
-    /// As argonne-lcf/dlio_benchmark, quirks included.
+    /// Like argonne-lcf/dlio_benchmark, including its quirks.
     Dlio,
-    /// As the MLPerf Storage v3 fork.
+    /// Like the MLPerf Storage v3 fork of DLIO.
     Mlperf,
-    /// What the keys say.
+    /// As documented, without the quirks of the references.
     Native,
 }
 
@@ -218,43 +218,43 @@ pub(crate) struct TargetArgs {
     /// Registry directory of `dlio-rs serve`: its endpoints and credentials are used.
     #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) registry: Option<PathBuf>,
-    /// How long to wait until every endpoint of the registry's servers is announced; 0 looks once. A number alone is seconds.
+    /// How long to wait until every endpoint of the registry's servers is announced; 0 looks once. A plain number is in seconds.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::quantity::time)]
     pub(crate) registry_wait: std::time::Duration,
     /// Output folder; default: `output.folder`, then a dated folder under `hydra_log`.
     #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) output: Option<PathBuf>,
-    /// Write again what is there already: complete files of the data set (`data`), files in the output folder that no earlier run of
-    /// this program lists in `run.json` (`output`), or both (`--overwrite` alone).
+    /// Replace existing files: complete files of the dataset (`data`), files in the output folder that no earlier run of
+    /// this program lists in `run.json` (`output`), or both (`--overwrite` without a value).
     #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     pub(crate) overwrite: Option<Overwrite>,
     /// Skip the check of endpoints, credentials and bucket before the run.
     #[arg(long)]
     pub(crate) no_preflight: bool,
-    /// Time without a byte after which an S3 operation, repeated meanwhile, ends the run; default: `dlio_rs.retry_for`, then 60s.
+    /// How long an S3 operation is retried without receiving a byte before the run ends; default: `dlio_rs.retry_for`, then 60s.
     #[arg(long, value_name = "TIME", value_parser = crate::quantity::time)]
     pub(crate) retry_for: Option<std::time::Duration>,
-    /// Time without progress after which the run says what everybody waits for: `60`, `90s`, `5min`.
+    /// Time without progress after which the run reports which rank and object it waits for: `60`, `90s`, `5min`.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::quantity::time)]
     pub(crate) stall_seconds: std::time::Duration,
-    /// Time without progress after which the run ends with exit code 9 and names what everybody waits for; 0: never.
+    /// Time without progress after which the run ends with exit code 9 and reports which rank and object it waited for; 0: never.
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = crate::quantity::time)]
     pub(crate) stall_timeout: std::time::Duration,
     /// Accept every certificate of https endpoints, as `aws --no-verify-ssl` does: for a test.
     #[arg(long)]
     pub(crate) no_verify_ssl: bool,
-    /// What goes to standard output at the end; progress and messages go to standard error in any case.
+    /// Format of the result on standard output; progress and messages always go to standard error.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: OutputFormat,
 }
 
 impl ConfigArgs {
-    /// Where a run finds its configuration; `default`: its name where the words have none.
+    /// Returns the source of the configuration; `default` is the name that is used if the arguments contain none.
     pub(crate) fn configuration(&self, default: Option<String>) -> Configuration {
         Configuration::Words { words: self.words(), default }
     }
 
-    /// The same without clap.
+    /// Returns these arguments without types of clap.
     pub(crate) fn words(&self) -> ConfigWords {
         let Self { words, dialect, strict } = self;
         ConfigWords { words: words.clone(), dialect: dialect.map(Dialect::from), strict: *strict }
@@ -272,7 +272,7 @@ impl From<DialectArg> for Dialect {
 }
 
 impl TargetArgs {
-    /// What is asked of a run.
+    /// Options of a run.
     pub(crate) fn options(&self) -> Options {
         let Self {
             registry,
@@ -301,10 +301,10 @@ impl TargetArgs {
     }
 }
 
-/// What goes to standard output.
+/// Format of the result on standard output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// What people read.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object; docs/json.md describes its keys.
@@ -313,9 +313,9 @@ pub(crate) enum OutputFormat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Overwrite {
-    /// Both.
+    /// Dataset and output folder.
     All,
-    /// Complete files of the data set.
+    /// Complete files of the dataset.
     Data,
     /// Files in the output folder that no earlier run lists.
     Output,
@@ -345,7 +345,7 @@ pub(crate) struct ReplayArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// Compare the computed file set with what the storage lists, before the run.
+    /// Compare the dataset with a listing of the storage before the run.
     #[arg(long)]
     pub(crate) list: bool,
     /// Run even if the training has no steps.
@@ -365,16 +365,16 @@ pub(crate) struct ReplayOrTraceArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DecodeArgs {
-    /// What is done with samples besides reading them; default: `dlio_rs.decode`. Recorded apart from the reads.
+    /// Processing of samples after they are read, recorded separately from the reads; default: `dlio_rs.decode`.
     #[arg(long, value_enum)]
     decode: Option<DecodeArg>,
-    /// Check the content of every sample, and of every checkpoint, that is read: `--decode verify`.
+    /// Check the content of every sample and checkpoint that is read; short for `--decode verify`.
     #[arg(long, conflicts_with = "decode")]
     verify: bool,
 }
 
 impl DecodeArgs {
-    /// What the flags ask for, if any is given.
+    /// Returns the processing that the flags choose, if one is given.
     pub(crate) fn chosen(&self) -> Option<Decode> {
         let Self { decode, verify } = self;
         if *verify {
@@ -390,11 +390,11 @@ impl DecodeArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DecodeArg {
-    /// Nothing: the structure of files is checked in passing.
+    /// None; only the structure of files is checked.
     None,
-    /// The content is compared with what was generated, or with the format's checksums (`dlio_rs.verify_by`).
+    /// Compare the content with the generated content, or with the format's checksums (`dlio_rs.verify_by`).
     Verify,
-    /// What a training reader would do: checksums, decompression, pixels, values.
+    /// Decode as a training reader would: checksums, decompression, pixels, values.
     Full,
 }
 
@@ -412,43 +412,43 @@ pub(crate) struct AnalyzeArgs {
     /// Output folders, trace folders or trace files.
     #[arg(required = true, value_name = "PATH", value_parser = local_path())]
     pub(crate) paths: Vec<PathBuf>,
-    /// Where the report goes as JSON; default: `report.json` beside the traces.
+    /// File for the report as JSON; default: `report.json` next to the traces.
     #[arg(long, value_name = "FILE", value_parser = local_path())]
     pub(crate) json: Option<PathBuf>,
-    /// Where the report goes as one self-contained HTML page; default: `report.html` beside the traces.
+    /// File for the report as one self-contained HTML page; default: `report.html` next to the traces.
     #[arg(long, value_name = "FILE", value_parser = local_path())]
     pub(crate) html: Option<PathBuf>,
-    /// Keep no rows in memory: for traces larger than that. Percentiles then have an error of at most 0.4 %, and what needs all
-    /// rows is left out. Automatic above 12.5 million events.
+    /// Keep no rows in memory, for traces that do not fit. Percentiles then have an error of at most 0.4 %, and sections that need
+    /// all rows are left out. Automatic above 12.5 million events.
     #[arg(long)]
     pub(crate) streaming: bool,
-    /// Print only: write no file.
+    /// Print the report and write no file.
     #[arg(long, conflicts_with_all = ["json", "html"])]
     pub(crate) no_files: bool,
-    /// Replace a `report.json` or `report.html` beside the traces that no earlier analysis lists in `run.json`.
+    /// Replace a `report.json` or `report.html` next to the traces that no earlier analysis lists in `run.json`.
     #[arg(long, conflicts_with = "no_files")]
     pub(crate) overwrite: bool,
-    /// Another run (output folder, trace folder or trace file): how much each metric changed since, with confidence intervals.
+    /// Another run (output folder, trace folder or trace file) to compare with: the change of each metric, with confidence intervals.
     #[arg(long, value_name = "PATH", value_parser = local_path())]
     pub(crate) base: Option<PathBuf>,
-    /// With `--base`: exit with 8 if a metric changed like this, and surely so: `au<-1%`, `read_p99>10%`. Metrics: `au`,
-    /// `samples_per_second`, `wait`, `step`, `read_p50`, `read_p99`.
+    /// With `--base`: exit with code 8 if a metric changed by more than this and the change is significant: `au<-1%`,
+    /// `read_p99>10%`. Metrics: `au`, `samples_per_second`, `wait`, `step`, `read_p50`, `read_p99`.
     #[arg(long, value_name = "METRIC<PERCENT", requires = "base")]
     pub(crate) fail_if: Vec<dlio_analyze::compare::Threshold>,
-    /// Let `--fail-if` judge runs that did not complete; without it, they are an error of their own (exit code 4).
+    /// Let `--fail-if` compare runs that did not complete; without this option they are an error (exit code 4).
     #[arg(long, requires = "fail_if")]
     pub(crate) allow_partial: bool,
-    /// What goes to standard output.
+    /// Format of the report on standard output.
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// For people; `text` is the same.
+    /// Tables for people (also `text`).
     #[value(alias = "text")]
     Table,
-    /// The whole report; with `--base`, `comparison` is part of it.
+    /// The complete report as JSON; with `--base` it contains `comparison`.
     Json,
     /// One line per operation, rank, host, endpoint, epoch and change, for spreadsheets.
     Csv,
@@ -462,7 +462,7 @@ pub(crate) enum PlanFormat {
     Text,
     /// The totals as one JSON object.
     Json,
-    /// One JSON object per sample read; in a run of checkpoints alone, per file of a checkpoint.
+    /// One JSON object per sample that is read, or per checkpoint file if the run only takes checkpoints.
     Jsonl,
 }
 
@@ -470,16 +470,16 @@ pub(crate) enum PlanFormat {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Number of ranks to plan for; default: as many as the launcher has started, then what the model's parallelism needs, then 1.
+    /// Number of ranks to plan for; default: the number that the launcher has started, then the number that the model's parallelism needs, then 1.
     #[arg(long, value_name = "N", value_parser = crate::quantity::count::<u32>)]
     pub(crate) ranks: Option<u32>,
-    /// Only this rank.
+    /// Print only this rank.
     #[arg(long, value_name = "R")]
     pub(crate) rank: Option<u32>,
-    /// Only this epoch (from 1).
+    /// Print only this epoch, counted from 1.
     #[arg(long, value_name = "E", value_parser = crate::quantity::count::<u32>)]
     pub(crate) epoch: Option<u32>,
-    /// How to print it.
+    /// Output format.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: PlanFormat,
 }
@@ -488,10 +488,10 @@ pub(crate) struct PlanArgs {
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Registry directory of `dlio-rs serve`: its endpoints and credentials are those of the run.
+    /// Registry directory of `dlio-rs serve` with the endpoints and credentials of the run.
     #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) registry: Option<PathBuf>,
-    /// How the result is printed.
+    /// Format of the result.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: OutputFormat,
 }
@@ -500,7 +500,7 @@ pub(crate) struct ValidateArgs {
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Registry directory of `dlio-rs serve`: its endpoints and credentials are checked.
+    /// Registry directory of `dlio-rs serve` whose endpoints and credentials are checked.
     #[arg(long, value_name = "DIR")]
     pub(crate) registry: Option<PathBuf>,
     /// Output folder of the run; default: `output.folder`, then a dated folder under `hydra_log`.
@@ -509,7 +509,7 @@ pub(crate) struct DoctorArgs {
     /// Accept every certificate of https endpoints, as `aws --no-verify-ssl` does: for a test.
     #[arg(long)]
     pub(crate) no_verify_ssl: bool,
-    /// How the report is printed.
+    /// Format of the report.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: OutputFormat,
 }

@@ -1,4 +1,4 @@
-//! The environment of this process, read once, and the flags that take the place of variables.
+//! The environment of this process, which is read once, and the options that replace variables.
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -1,8 +1,8 @@
-//! Exit codes, as `--help` documents them.
+//! Exit codes, documented in `--help`.
 
 use dlio_run::failure::Code;
 
-/// The exit code of the process for a failure of this class.
+/// Returns the exit code of the process for a failure of this class.
 pub(crate) fn code(class: Code) -> u8 {
     match class {
         Code::Unexpected => 1,

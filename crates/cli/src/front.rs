@@ -1,4 +1,4 @@
-//! What this program gives to runs: the environment, the command line, and an observer that shows everything on standard error.
+//! The front end that this program passes to runs: environment, command line, and an observer that prints to standard error.
 
 use std::any::Any;
 use std::io::Write as _;
@@ -14,7 +14,7 @@ use indicatif::MultiProgress;
 use crate::meter::{Screen, bars};
 use crate::stop::stop;
 
-/// What every command gives to runs.
+/// Returns the front end for the runs of a command.
 pub(crate) fn front_end(verbosity: Verbosity) -> Arc<FrontEnd> {
     release_at_exit();
     Arc::new(FrontEnd {
@@ -26,7 +26,7 @@ pub(crate) fn front_end(verbosity: Verbosity) -> Arc<FrontEnd> {
     })
 }
 
-/// From now on output folders are released when the process exits.
+/// Installs a handler that releases output folders when the process exits.
 #[expect(unsafe_code, reason = "the standard library runs nothing at `process::exit`")]
 fn release_at_exit() {
     static HOOK: Once = Once::new();
@@ -42,11 +42,11 @@ extern "C" fn at_exit() {
     stop().end_early();
 }
 
-/// Shows a run on standard error.
+/// An observer that prints messages and progress to standard error.
 struct Terminal {
-    /// Live lines, on a terminal.
+    /// Live progress lines on a terminal.
     bars: Option<MultiProgress>,
-    /// Where progress is shown; made when the first task begins.
+    /// Display of progress, created when the first task begins.
     screen: Mutex<Option<Screen>>,
 }
 

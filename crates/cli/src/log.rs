@@ -21,7 +21,7 @@ pub(crate) fn verbosity(quiet: bool, verbose: u8) -> Verbosity {
     }
 }
 
-/// Sends the libraries' diagnostics to standard error, filtered by `RUST_LOG` or by the verbosity.
+/// Sends diagnostics of libraries to standard error, filtered by `RUST_LOG` or by the verbosity.
 pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
     let default = match verbosity {
         Verbosity::Quiet => LevelFilter::ERROR,
@@ -86,7 +86,7 @@ pub(crate) fn lines<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String
     })
 }
 
-/// Prints a remark on standard error.
+/// Prints a remark to standard error.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "dlio-rs: {text}");
 }

@@ -31,7 +31,7 @@ struct Desk {
     shown: Option<Shown>,
 }
 
-/// A task that is shown.
+/// The displayed task.
 struct Shown {
     task: Task,
     /// Destination of plain lines, without a terminal.

@@ -75,7 +75,7 @@ fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
 /// Executes a run on all ranks and, with `--format json`, prints its results on rank 0.
 ///
 /// # Errors
-/// The failure of the run.
+/// The run failed.
 pub(crate) fn run_on_ranks(format: OutputFormat, options: Options, action: Action) -> Result<(), Failure> {
     on_ranks(options.verbosity, |ranks| async move {
         let rank = ranks.place().rank;

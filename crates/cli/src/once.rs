@@ -1,22 +1,22 @@
-//! Commands that need no ranks work once under a launcher: on rank 0. The other processes end at once and say nothing.
+//! Commands without ranks run only once under a launcher, on rank 0. The other processes end at once without output.
 
 use std::time::Duration;
 
 use crate::args::Command;
 use dlio_run::launch::Environment;
 
-/// How long a rank above 0 waits before it says what is wrong with a command line of all ranks: the launcher ends it as soon as rank 0,
-/// which says the same, has.
+/// How long a rank above 0 waits before it reports an error of the command line: rank 0 reports the same error, and the launcher then
+/// ends the other ranks.
 const AFTER_RANK_0: Duration = Duration::from_secs(3);
 
-/// Whether this process is one of several that a launcher started, and not the first.
+/// Returns whether a launcher started this process as a rank above 0.
 pub(crate) fn is_another(env: &Environment) -> bool {
     !dlio_run::launch::is_solo(env)
         && dlio_run::launch::detect(env)
             .is_some_and(|launcher| launcher.is_mpi() && launcher.rank.is_some_and(|rank| rank > 0))
 }
 
-/// Whether a command has nothing to share out among ranks.
+/// Returns whether a command does not use ranks.
 pub(crate) fn needs_no_ranks(command: &Command) -> bool {
     match command {
         Command::Trace(_)
@@ -36,8 +36,8 @@ pub(crate) fn needs_no_ranks(command: &Command) -> bool {
     }
 }
 
-/// Lets rank 0 say first what all ranks have found before they met. Tells whether this rank is to say it as well: the first rank
-/// of a node, or another one of which the first goes on.
+/// Lets rank 0 report an error first that all ranks have found before they communicate. Returns whether this rank must report it as
+/// well, because it is the first rank of its node or the first rank continues.
 pub(crate) fn speaks_after_rank_0(env: &Environment) -> bool {
     if !is_another(env) {
         return true;
@@ -48,7 +48,7 @@ pub(crate) fn speaks_after_rank_0(env: &Environment) -> bool {
     local.is_none_or(|(name, rank)| rank.trim() == "0" || first_of_node_lives(name))
 }
 
-/// Whether the process that this launcher numbered 0 on this node, as a child of the same parent, is still there.
+/// Returns whether the process with local rank 0, a child of the same parent, still exists.
 fn first_of_node_lives(variable: &str) -> bool {
     let parent = std::os::unix::process::parent_id();
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
@@ -57,7 +57,7 @@ fn first_of_node_lives(variable: &str) -> bool {
         let variables = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
         variables.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
     };
-    // A process that has ended has no variables any more.
+    // A process that has ended has no environment variables.
     children.split_whitespace().any(is_first)
 }
 
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn processes_that_are_worlds_of_their_own_all_speak() {
         assert!(!is_another(&env(&[("PMI_SIZE", "2"), ("PMI_RANK", "1"), ("DLIO_RS_COMM", "solo")])));
-        // Pods of a job have consoles of their own.
+        // Pods of a job have separate consoles.
         assert!(!is_another(&env(&[("JOB_COMPLETION_INDEX", "3")])));
     }
 }

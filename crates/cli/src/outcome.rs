@@ -1,4 +1,4 @@
-//! The result of a run for programs: one JSON object on standard output, with `--format json`.
+//! The result of a run as one JSON object on standard output (`--format json`).
 
 use dlio_analyze::outputs::summary_json;
 use dlio_engine::{Generated, Verified};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::args::OutputFormat;
 
-/// Prints what a run did, once, on rank 0, if programs are to read it.
+/// Prints the result of a run once, on rank 0, with `--format json`.
 ///
 /// # Errors
-/// The failure of the run, or standard output takes no more.
+/// The run failed, or standard output cannot be written.
 pub(crate) fn print(format: OutputFormat, rank: u32, ended: Ended) -> Result<(), Failure> {
     let Ended { outcome, result } = ended;
     let outcome = outcome.filter(|outcome| outcome.complete && rank == 0 && format == OutputFormat::Json);
@@ -21,11 +21,11 @@ pub(crate) fn print(format: OutputFormat, rank: u32, ended: Ended) -> Result<(),
     result
 }
 
-/// `docs/json.md` describes the keys.
+/// Returns the result as JSON; `docs/json.md` describes the keys.
 fn json(outcome: &Outcome) -> Value {
     let Outcome { workload, ranks, nodes, output, generated, verified, summary, planned, replayed, complete: _ } =
         outcome;
-    // What programs read here is what they read in `summary.json`.
+    // The content is that of `summary.json`.
     let summary =
         summary.as_ref().map(|summary| serde_json::from_slice::<Value>(&summary_json(summary)).unwrap_or_default());
     let planned = planned.as_ref().map(|kinds| {
@@ -47,7 +47,7 @@ fn json(outcome: &Outcome) -> Value {
     })
 }
 
-/// What a generation wrote.
+/// Returns the result of a generation as JSON.
 fn generated(generated: &Generated) -> Value {
     let (all, seconds) = (generated.world, generated.duration.as_secs_f64());
     json!({
@@ -59,7 +59,7 @@ fn generated(generated: &Generated) -> Value {
     })
 }
 
-/// What a check of a dataset's content found.
+/// Returns the result of a verification as JSON.
 fn verified(found: &Verified) -> Value {
     let seconds = found.duration.as_secs_f64();
     json!({
@@ -74,7 +74,7 @@ fn verified(found: &Verified) -> Value {
     })
 }
 
-/// Bytes per second in MB/s.
+/// Returns a rate in MB/s.
 fn rate(bytes: u64, seconds: f64) -> f64 {
     bytes as f64 / 1e6 / seconds.max(1e-9)
 }

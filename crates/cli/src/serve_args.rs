@@ -57,10 +57,14 @@ pub(crate) struct ServeArgs {
     /// Delay of every response, to emulate storage with a known latency; `5` and `5ms` both mean milliseconds.
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = crate::quantity::milliseconds)]
     pub(crate) delay_ms: std::time::Duration,
-    /// Trouble for some requests, words with commas: `ms=N` later, bodies that share `bytes=N` per second at each endpoint, `refuse`d with 503, or
-    /// the last of their connection (`close`); at `endpoint=N`, GETs number `gets=FROM..TO`, so many seconds after the first GET
-    /// (`s=FROM..TO`), the `first` of a connection. Repeatable.
+    /// Inject faults into some responses; a rule is a comma-separated list. Faults: `ms=N` delays, `bytes=N` limits the
+    /// bytes per second of all bodies of an endpoint, `refuse` answers 503, `close` closes the connection afterwards.
+    /// Conditions: `endpoint=N`, `gets=FROM..TO` (numbers of GET requests), `s=FROM..TO` (seconds after the first GET),
+    /// `first` (the first request of a connection). Repeatable.
     #[arg(long, value_name = "RULE")]
+    pub(crate) fault: Vec<dlio_server::FaultRule>,
+    /// Former name of `--fault`.
+    #[arg(long, value_name = "RULE", hide = true)]
     pub(crate) trouble: Vec<dlio_server::FaultRule>,
     /// Entity tags of objects: `md5` like S3, so that clients can compare them with their data, or `opaque`, which takes
     /// no CPU time, for benchmarks.

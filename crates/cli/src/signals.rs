@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::exit;
 
-/// Numbers of the signals that end a run, as [`Signal::ALL`] has them.
+/// Numbers of the signals in [`Signal::ALL`].
 const NUMBERS: [i32; 7] =
     [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGTERM, libc::SIGXCPU];
 

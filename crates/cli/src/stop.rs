@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use dlio_run::stop::StopHandle;
 
-/// The handle that signals, panics and the end of this process go through.
+/// Returns the handle that signals, panics and the exit of this process use.
 pub(crate) fn stop() -> &'static StopHandle {
     static STOP: OnceLock<StopHandle> = OnceLock::new();
     STOP.get_or_init(StopHandle::default)

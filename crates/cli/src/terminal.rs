@@ -1,44 +1,44 @@
-//! How wide output is, and lines that fit.
+//! The width of the output, and wrapping of lines.
 //!
-//! `COLUMNS` decides, then the terminal. Where there is neither, tables take 100 columns, and sentences stay on one line each, for
+//! The width is `COLUMNS`, then the width of the terminal. Without both, tables are 100 columns wide and sentences are not wrapped, for
 //! `grep` and logs.
 
 use std::io::Write;
 
 use dlio_run::launch::Environment;
 
-/// Columns of tables where nobody says how many there are.
+/// Width of tables if the width of the output is unknown.
 const UNKNOWN: usize = 100;
-/// Less is taken for this.
+/// Smallest assumed width.
 const LEAST: usize = 40;
 
-/// Columns of standard output, if somebody says how many there are.
+/// Returns the width of standard output in columns, if it is known.
 pub(crate) fn columns(env: &Environment) -> Option<usize> {
     let seen = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
     told(env).or_else(seen).map(|columns| columns.max(LEAST))
 }
 
-/// Columns of standard error, if somebody says how many there are.
+/// Returns the width of standard error in columns, if it is known.
 pub(crate) fn error_columns(env: &Environment) -> Option<usize> {
     told(env).or_else(error_width).map(|columns| columns.max(LEAST))
 }
 
-/// Columns of the terminal that standard error is.
+/// Returns the width of the terminal of standard error in columns.
 pub(crate) fn error_width() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0))
 }
 
-/// What `COLUMNS` says.
+/// Returns the value of `COLUMNS`.
 fn told(env: &Environment) -> Option<usize> {
     env.get("COLUMNS").and_then(|columns| columns.trim().parse().ok()).filter(|columns| *columns > 0)
 }
 
-/// Columns of tables on standard output.
+/// Returns the width of tables on standard output in columns.
 pub(crate) fn table_columns(env: &Environment) -> usize {
     columns(env).unwrap_or(UNKNOWN)
 }
 
-/// Whether output may be coloured: on a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise; `CLICOLOR_FORCE` says so anywhere.
+/// Returns whether output is coloured: on a terminal without `NO_COLOR` and `TERM=dumb`, or always with `CLICOLOR_FORCE`.
 pub(crate) fn takes_colours(env: &Environment, is_terminal: bool) -> bool {
     let set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
     let forced = env.get("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
@@ -47,7 +47,7 @@ pub(crate) fn takes_colours(env: &Environment, is_terminal: bool) -> bool {
     !set("NO_COLOR") && (forced || (is_terminal && !refused && !dumb))
 }
 
-/// Passes lines on, broken at blanks where they are longer than the output is wide; words are never broken.
+/// A writer that wraps lines at blanks if they are longer than the width of the output; words are never broken.
 pub(crate) struct Wrapped<W: Write> {
     inner: W,
     width: Option<usize>,
@@ -55,7 +55,7 @@ pub(crate) struct Wrapped<W: Write> {
 }
 
 impl<W: Write> Wrapped<W> {
-    /// Breaks lines that have more than `width` columns; `None`: none.
+    /// Creates a writer that wraps lines of more than `width` columns; `None`: lines are not wrapped.
     pub(crate) fn new(inner: W, width: Option<usize>) -> Self {
         Self { inner, width, line: Vec::new() }
     }
@@ -84,7 +84,7 @@ impl<W: Write> Write for Wrapped<W> {
     }
 }
 
-/// Text of several lines, each broken as [`Wrapped`] does.
+/// Wraps the lines of a text like [`Wrapped`].
 pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
     match width {
         Some(width) => text.lines().map(|line| wrap(line, width)).collect(),
@@ -92,8 +92,8 @@ pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
     }
 }
 
-/// One line, in as many as it takes, each with its end. Those after the first stand below the text that follows the last wide
-/// gap, as in a list of checks, or two columns further in than the first.
+/// Wraps one line. Continuation lines are indented to the text after the last wide gap, as in a list of checks, or by two more columns
+/// than the first line.
 fn wrap(line: &str, width: usize) -> String {
     if line.chars().count() <= width {
         return format!("{line}\n");

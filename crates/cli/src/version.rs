@@ -1,10 +1,10 @@
-//! What this binary is: its version, the commit it was built from, how it comes by MPI, and its features.
+//! The version of this binary: number, commit, MPI support and features.
 
 use std::sync::OnceLock;
 
 use crate::launch;
 
-/// The commit, where the build knew it.
+/// Commit that the binary was built from, if known.
 const COMMIT: Option<&str> = option_env!("DLIO_RS_COMMIT");
 
 /// `0.1.0 (0123456789ab, MPI opened at run time, features: none)`
@@ -17,7 +17,7 @@ pub(crate) fn line() -> &'static str {
     })
 }
 
-/// The same, one fact per line, with the MPI library that ranks would use here.
+/// Returns the version with one fact per line, including the MPI library that ranks would use here.
 pub(crate) fn long() -> String {
     let facts = [
         ("commit", COMMIT.unwrap_or("not known: built outside of a repository").to_owned()),
@@ -30,12 +30,12 @@ pub(crate) fn long() -> String {
     std::iter::once(format!("dlio-rs {}\n", env!("CARGO_PKG_VERSION"))).chain(lines).collect()
 }
 
-/// Cargo features that the binary was built with.
+/// Returns the cargo features that the binary was built with.
 fn features() -> &'static str {
     if cfg!(feature = "rsmpi") { "rsmpi" } else { "none" }
 }
 
-/// The MPI library that ranks would use, or why there is none.
+/// Returns the MPI library that ranks would use, or the reason why there is none.
 fn library() -> String {
     let env = crate::environment::environment();
     let launcher = dlio_run::launch::detect(&env);

@@ -28,7 +28,7 @@ impl RunObserver for Messages {
 /// Runs one workload, with its data and its results below `folder`.
 ///
 /// # Errors
-/// The failure of the run.
+/// The run failed.
 pub(crate) fn one_run(folder: &Path) -> Result<(Outcome, Vec<String>), Failure> {
     let messages = Arc::new(Messages::default());
     let front = FrontEnd {

@@ -20,7 +20,7 @@ pub enum Code {
     Ranks,
     /// A trace cannot be read or written.
     Trace,
-    /// A replay did not keep a bound of `--require`.
+    /// A replay violated a bound of `--require`.
     Requirement,
     /// A metric crossed a threshold of `analyze --fail-if`.
     Threshold,

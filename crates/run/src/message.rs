@@ -3,7 +3,7 @@
 /// Which messages a user gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Failures only.
+    /// Only failures.
     Quiet,
     /// Progress and results.
     Normal,

@@ -47,7 +47,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The defaults of the command line, and no configuration.
+    /// Returns the defaults of the command line without a configuration.
     fn default() -> Self {
         Self {
             configuration: Configuration::Words { words: ConfigWords::default(), default: None },
@@ -75,7 +75,7 @@ impl Options {
         StallLimits { report_after: self.stall_seconds, end_after: self.stall_timeout }
     }
 
-    /// Whether complete files of the dataset are written again.
+    /// Returns whether complete files of the dataset are replaced.
     #[must_use]
     pub fn overwrites_data(&self) -> bool {
         matches!(self.overwrite, Some(Overwrite::All | Overwrite::Data))
@@ -104,9 +104,9 @@ pub enum Overwrite {
 pub enum Action {
     /// Writes the dataset.
     Generate,
-    /// The training loop, whatever `workflow.*` says, unless it asks for nothing but checkpoints.
+    /// Runs the training loop, or only checkpoints if `workflow.*` enables nothing else.
     Train,
-    /// What `workflow.*` says.
+    /// Runs the steps that `workflow.*` enables.
     Workflow,
     /// Checks the content of the whole dataset.
     Verify,
@@ -117,16 +117,16 @@ pub enum Action {
         /// Options of the replay.
         options: Box<TraceOptions>,
     },
-    /// What `workflow.*` says, with the log and the files of `dlio_benchmark`.
+    /// Runs the steps that `workflow.*` enables, with the log and the files of `dlio_benchmark`.
     Reference,
 }
 
-/// Where the configuration comes from.
+/// Source of the configuration.
 #[derive(Clone)]
 pub enum Configuration {
     /// Words, as on a command line.
     Words {
-        /// The words.
+        /// The arguments.
         words: ConfigWords,
         /// Name of the configuration if the words have none.
         default: Option<String>,

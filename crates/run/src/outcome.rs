@@ -43,7 +43,7 @@ pub struct PlannedOperations {
     pub bytes: u64,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub struct Ended {
     /// Results; `None` if the run ended before it started its work.
@@ -56,7 +56,7 @@ impl Ended {
     /// Returns the results of a run that did not fail.
     ///
     /// # Errors
-    /// The failure of the run.
+    /// The run failed.
     pub fn into_result(self) -> Result<Outcome, Failure> {
         self.result.map(|()| self.outcome.unwrap_or_default())
     }

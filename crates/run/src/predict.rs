@@ -1,4 +1,4 @@
-//! What a workload would do: its plan is walked, and its decoders read files that its encoders make, without storage or clock.
+//! Predicts the storage operations of a workload without storage or clock: its decoders read the files that its encoders produce.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use dlio_plan::{File, FileSet, Handles, LaneStep, SampleRead, Split, TrainingPla
 
 use crate::layout::layout;
 
-/// Foresees workloads on so many ranks.
+/// Predicts workloads on a number of ranks.
 pub struct Foreseer {
     /// Number of ranks.
     pub ranks: u32,
 }
 
-/// Samples of an epoch, and bytes of files, after which the rest is taken for the same.
+/// Largest number of samples per epoch, and of bytes of files, that are simulated; the rest is extrapolated.
 const SAMPLES: u64 = 4096;
 const MADE_BYTES: u64 = 2 << 30;
-/// Files up to this size are made once and kept while they are read.
+/// Files up to this size in bytes are encoded once and kept while they are read.
 const KEPT_BYTES: u64 = 64 << 20;
-/// Files whose sizes tell those of the others.
+/// Number of files whose sizes represent those of the others.
 const FILES: u64 = 64;
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -47,7 +47,7 @@ impl WorkloadPredictor for Foreseer {
             content: Content { layout: &layout, file: None, made: 0 },
             load: Load::default(),
         };
-        // The others are like these, or between them.
+        // The sizes of the other files are equal to these or between them.
         let ranks = if self.ranks > 1 { vec![0, self.ranks - 1] } else { vec![0] };
         let (mut load, epochs) = (Load::default(), f64::from(plan.epochs()));
         for &rank in &ranks {
@@ -67,8 +67,8 @@ impl WorkloadPredictor for Foreseer {
     }
 }
 
-/// Bytes that a rank reads in the first epoch, and in a later one, where a walk over all of its samples tells; `sized`: opening
-/// a file tells its size.
+/// Returns the bytes that a rank reads in the first epoch and in a later one, if all of its samples can be simulated; `sized`: opening
+/// a file returns its size.
 pub fn rank_bytes(plan: &TrainingPlan, layout: &Layout, (rank, sized): (u32, bool)) -> Option<[u64; 2]> {
     let content = Content { layout, file: None, made: 0 };
     let mut walk = Walk { plan, sized, content, load: Load::default() };
@@ -79,19 +79,19 @@ pub fn rank_bytes(plan: &TrainingPlan, layout: &Layout, (rank, sized): (u32, boo
     Some([whole(first), whole(walk.load.bytes - first)])
 }
 
-/// Bytes that are read for a sample, on average over those of the first file, in the way in which the plan opens files.
+/// Returns the mean number of bytes per sample that are read from the first file, opened as in the plan.
 pub fn bytes_per_sample(plan: &TrainingPlan, layout: &Layout, sized: bool) -> Option<f64> {
     let content = Content { layout, file: None, made: 0 };
     let mut walk = Walk { plan, sized, content, load: Load::default() };
     let samples = plan.files().samples_per_file();
-    // Row groups are asked for one after the other, however samples are.
+    // Row groups are requested sequentially, independent of the order of samples.
     let handles = if plan.pipeline().is_some() { Handles::PerFile } else { plan.handles() };
     let mut lane = Lane::new(plan, layout, handles);
     let first = plan.files().file(0);
     if let Some(index) = lane.state.index_reader(&first) {
         walk.read_index(&first, index, &lane.state)?;
     }
-    // Where every sample opens its file they differ little; otherwise they come one after the other.
+    // If every sample opens its file, samples differ little; otherwise they are read in sequence.
     let most = if handles == Handles::PerSample { 16 } else { SAMPLES };
     let count = samples.min(most);
     let room = MADE_BYTES / 4;
@@ -108,7 +108,7 @@ fn whole(bytes: f64) -> u64 {
     bytes as u64
 }
 
-/// What was done before, and so many times what was done since.
+/// The counts before, plus a multiple of the counts since then.
 fn extended(before: Load, all: Load, times: f64) -> Load {
     let more = |all: f64, before: f64| before + (all - before) * times;
     Load {
@@ -150,18 +150,18 @@ impl Lane {
     }
 }
 
-/// Walks the plan.
+/// Simulates the reads of a plan.
 struct Walk<'p> {
     plan: &'p TrainingPlan,
-    /// Opening a file tells its size.
+    /// Whether opening a file returns its size.
     sized: bool,
     content: Content<'p>,
-    /// What the rank has done.
+    /// Counts of the rank.
     load: Load,
 }
 
 impl Walk<'_> {
-    /// Reads what a rank reads in all epochs.
+    /// Simulates all epochs of a rank.
     fn rank(&mut self, rank: u32) -> Option<Load> {
         let mut lanes = Lane::all(self.plan, self.content.layout);
         self.load = Load::default();
@@ -170,13 +170,13 @@ impl Walk<'_> {
         if later > 0.0 {
             let first = self.load;
             self.epoch((rank, 2), &mut lanes)?;
-            // All epochs after the first are like the second.
+            // All epochs after the first are equal to the second.
             self.load = extended(first, self.load, later);
         }
         Some(self.load)
     }
 
-    /// Reads an epoch, or as much of it as tells what the rest is like.
+    /// Simulates an epoch, or the part from which the rest can be extrapolated.
     fn epoch(&mut self, (rank, epoch): (u32, u32), lanes: &mut [Lane]) -> Option<()> {
         let (before, room) = (self.load, self.content.made + MADE_BYTES);
         let most = SAMPLES.div_ceil(lanes.len() as u64);
@@ -204,7 +204,7 @@ impl Walk<'_> {
         Some(())
     }
 
-    /// What a reader looks up before its first sample.
+    /// Simulates the look-ups of a reader before its first sample.
     fn look_up(&mut self, (rank, epoch): (u32, u32), number: u32, lane: &mut Lane) -> Option<()> {
         let lookups = self.plan.lookups(rank, Split::Train, epoch, number);
         if lookups.fresh {
@@ -303,21 +303,21 @@ impl Walk<'_> {
     }
 }
 
-/// The bytes of the file that is being read.
+/// Content of the file that is being read.
 struct Content<'p> {
     layout: &'p Layout,
     file: Option<Made>,
-    /// Bytes that were made of all files.
+    /// Bytes that were encoded for all files.
     made: u64,
 }
 
-/// A file as far as it is made.
+/// A partly encoded file.
 struct Made {
     number: u64,
     encoder: Encoder,
-    /// Bytes that came of the encoder.
+    /// Number of bytes that the encoder has produced.
     position: u64,
-    /// All of these, of a small file.
+    /// All bytes of a small file.
     kept: Vec<u8>,
 }
 
@@ -334,7 +334,7 @@ impl Content<'_> {
         self.of(file).map(|made| made.encoder.len())
     }
 
-    /// Hands a range of the file on; returns how many bytes there are of it.
+    /// Passes a range of the file on and returns its number of bytes.
     fn read(
         &mut self,
         file: &File,

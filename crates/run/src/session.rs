@@ -51,7 +51,7 @@ pub(crate) struct Session {
     pub(crate) clients: RefCell<Vec<Arc<S3>>>,
     /// Logs lines about S3 endpoints that do not answer.
     pub(crate) speaker: OnceCell<Arc<Speaker>>,
-    /// What the run has done so far.
+    /// Results of the run so far.
     pub(crate) outcome: RefCell<Outcome>,
     /// Offset that turns this rank's clock into rank 0's, and the round-trip time that bounds its error, both in
     /// nanoseconds.

@@ -126,7 +126,7 @@ async fn check_made(comm: &dyn Communicator, folder: &Path) -> Result<Sharing, F
     found
 }
 
-/// What the other ranks compare with.
+/// The mark of rank 0 that the other ranks compare with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Mark {
     /// A file with this name, created by rank 0.
@@ -137,7 +137,7 @@ enum Mark {
     Nothing(String),
 }
 
-/// What one rank found.
+/// Observation of one rank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Seen {
     /// Not checked, because a lower rank has the same view.
@@ -256,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    /// Two nodes of two ranks; each node's folder, each rank's mount namespace.
+    /// Two nodes of two ranks, with a folder per node and a mount namespace per rank.
     fn checked(folders: [&Path; 4], mounts: [&str; 4]) -> Vec<Sharing> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let world = Simulated::on_nodes(&[2, 2]);
@@ -302,7 +302,7 @@ mod tests {
         let absent = Path::new("/does/not/exist");
         let found = checked([absent; 4], ONE);
         assert!(matches!(&found[0], Sharing::NotChecked(reason) if reason.contains("/does/not/exist")), "{found:?}");
-        // Nobody, not even root, makes files in /proc.
+        // Not even root can create files in /proc.
         assert_eq!(checked([Path::new("/proc/self/fd"); 4], ONE)[0], Sharing::Shared);
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Work {
     pub(crate) checkpoint: bool,
     /// Write complete files of the dataset again.
     pub(crate) overwrite: bool,
-    /// Compare the computed file set with a listing.
+    /// Compare the dataset with a listing.
     pub(crate) list: bool,
     /// Check endpoints, credentials and bucket before the run.
     pub(crate) preflight: bool,

@@ -1,5 +1,5 @@
-//! `dlio-rs analyze`: from traces to a table, `report.json` and `report.html`. Under `mpirun` each rank reads its share of the
-//! traces, and rank 0 reports.
+//! `dlio-rs analyze`: converts traces to a table, `report.json` and `report.html`. Under `mpirun` each rank reads its share of the
+//! traces, and rank 0 writes the report.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use dlio_run::outputs::file::write_file;
 use dlio_run::outputs::meter::{Tally, Task};
 use dlio_run::ranks::Ranks;
 
-/// What a replay of a trace says of itself, in its output folder.
+/// File in the output folder that describes how closely a replay followed its trace.
 const FIDELITY: &str = "replay.json";
 
 pub(super) fn run(args: AnalyzeArgs, verbosity: Verbosity) -> Result<(), Failure> {
@@ -37,7 +37,7 @@ pub(super) fn run(args: AnalyzeArgs, verbosity: Verbosity) -> Result<(), Failure
     })
 }
 
-/// The report and that of the base, on rank 0.
+/// The report of the run and the report of the base run, on rank 0.
 async fn make(
     comm: &Ranks,
     args: &AnalyzeArgs,
@@ -56,7 +56,7 @@ async fn make(
     }))
 }
 
-/// Prints and writes.
+/// Prints and writes the report.
 async fn tell(front: &FrontEnd, report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Result<(), Failure> {
     let AnalyzeArgs { paths, json, html, streaming: _, no_files, overwrite, base: _, fail_if, allow_partial, format } =
         args;
@@ -88,7 +88,7 @@ async fn tell(front: &FrontEnd, report: &Report, base: Option<&Report>, args: An
     if crossed.is_empty() { Ok(()) } else { Err(Failure::new(Code::Threshold, crossed.join("; "))) }
 }
 
-/// An error if one of two runs that are to be judged did not complete.
+/// Returns an error if one of the two compared runs did not complete.
 fn judgeable(report: &Report, base: Option<&Report>) -> Result<(), Failure> {
     let all = [("the run", Some(report)), ("its base", base)];
     let partial = all
@@ -106,7 +106,7 @@ fn judgeable(report: &Report, base: Option<&Report>) -> Result<(), Failure> {
     ))
 }
 
-/// The report on one run, on rank 0; the other ranks help.
+/// Computes the report of one run with all ranks; rank 0 gets it.
 async fn report_on(
     comm: &Ranks,
     paths: &[PathBuf],
@@ -119,7 +119,7 @@ async fn report_on(
     for trace in &mut traces {
         trace.count_rows_in(tally.done());
     }
-    // Every rank has its share of the files.
+    // Every rank reads its share of the files.
     let total = traces.iter().skip(rank).step_by(size).map(|trace| trace.rows).sum();
     let ranks = comm.place().size;
     let task = Task { ranks, ..Task::counting("Analyzing", "events", total) };
@@ -156,7 +156,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<RankTrace>, Failure> {
     Ok(traces)
 }
 
-/// What a replay of a trace said of itself, if one of the folders is its output.
+/// Reads how closely a replay followed its trace, if one of the folders is the output of a replay.
 fn fidelity(paths: &[PathBuf]) -> Result<Option<serde_json::Value>, Failure> {
     let Some(path) = paths.iter().map(|path| path.join(FIDELITY)).find(|path| path.is_file()) else { return Ok(None) };
     let text = dlio_storage::regular_file::read_file(&path).map_err(|error| Failure::file("reading", &path, &error))?;
@@ -164,17 +164,17 @@ fn fidelity(paths: &[PathBuf]) -> Result<Option<serde_json::Value>, Failure> {
     value.map(Some).map_err(|error| Failure::new(Code::Trace, format_args!("{}: {error}; remove it", path.display())))
 }
 
-/// The traces of an output folder, of a trace folder, or one file.
+/// Opens the traces of an output folder or a trace folder, or one trace file.
 ///
 /// # Errors
-/// When there are none, or they cannot be read.
+/// There are no traces, or they cannot be read.
 pub(super) fn read(path: &Path) -> Result<Vec<RankTrace>, Failure> {
     if !path.exists() {
         let text =
             format_args!("{} does not exist: give an output folder, a trace folder or a trace file", path.display());
         return Err(Failure::new(Code::Trace, text));
     }
-    // What was generated into an output folder is told by its own traces unless the run trained as well.
+    // The traces of a generation are used only if the output folder holds no traces of a training.
     let inner = ["trace", "trace-generate"].map(|name| path.join(name)).into_iter().find(|inner| inner.is_dir());
     dlio_trace::read_dir(inner.as_deref().unwrap_or(path)).map_err(trace_failure)
 }

@@ -1,4 +1,4 @@
-//! `dlio-rs generate`: the data set of a workload.
+//! `dlio-rs generate`: writes the dataset of a workload.
 
 use dlio_run::failure::Failure;
 use dlio_run::message::Verbosity;

@@ -1,4 +1,4 @@
-//! `dlio-rs install-links`: the names under which this binary is the reference.
+//! `dlio-rs install-links`: creates the names under which this binary acts as the reference.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub(super) fn run(args: InstallLinksArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes one link; one that is right already stays.
+/// Creates one link; an existing correct link is kept.
 fn make(binary: &Path, link: &Path, force: bool) -> Result<(), Failure> {
     if std::fs::read_link(link).is_ok_and(|target| target == binary) {
         return Ok(());

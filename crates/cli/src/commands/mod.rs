@@ -1,4 +1,4 @@
-//! One file per subcommand; here only the way from `main` to them and back to an exit status.
+//! One file per subcommand; this file dispatches from `main` and converts results to an exit status.
 
 mod analyze;
 mod generate;
@@ -24,11 +24,11 @@ use crate::{drop_in, exit, once};
 use dlio_run::failure::{Code, Failure};
 use dlio_run::options::Action;
 
-/// Parses the command line, runs the command and renders its failure.
+/// Parses the command line, runs the command and reports its failure.
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     crate::panics::end_the_run(dlio_server::THREAD_NAME);
     crate::launch::use_small_pages();
-    // Lanes and endpoints multiply files and connections.
+    // The number of open files grows with lanes times endpoints.
     let limit = dlio_storage::process::raise_descriptor_limit();
     tracing::debug!("limit on file descriptors: {limit:?}");
     let mut words = words.peekable();
@@ -39,7 +39,7 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         Words::Parse(words) => words,
         Words::LongVersion(mpi) => {
             crate::environment::heed(None, mpi.as_deref());
-            // As with clap's own answers, nothing is left to do if it cannot be printed.
+            // As in clap, an error of printing is ignored.
             let _ = crate::log::print(crate::version::long().as_bytes());
             return ExitCode::SUCCESS;
         }
@@ -47,12 +47,12 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let env = crate::environment::environment();
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        // Rank 0 says it, and its exit code is that of all.
+        // Rank 0 reports the failure, and all ranks exit with its code.
         Err(_) if once::is_another(&env) => return ExitCode::SUCCESS,
         Err(error) => {
             let error = command_line::advise(error, &words);
             let code = if error.use_stderr() { exit::code(Code::Usage) } else { 0 };
-            // Nothing is left to do if even the message cannot be printed.
+            // An error of printing the message is ignored.
             let _ = error.print();
             return ExitCode::from(code);
         }

@@ -1,4 +1,4 @@
-//! `dlio-rs plan`: what every rank would read, and what its checkpoints are, without touching storage.
+//! `dlio-rs plan`: prints the reads and checkpoints of every rank without accessing storage.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) fn run(args: PlanArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let env = crate::environment::environment();
     let wanted = source::find(&config.words(), None)?;
     let loaded = request::load(&wanted, &env)?;
-    // What a run would refuse of the AWS profile is refused here as well.
+    // Errors in the AWS profile are reported here as in a run.
     let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
     credentials::source(&loaded.workload, &places)?;
     let planned = Ranks::new(ranks, &env, &loaded.workload);
@@ -61,15 +61,15 @@ pub(super) fn run(args: PlanArgs, verbosity: Verbosity) -> Result<(), Failure> {
     }
 }
 
-/// How many ranks are planned for.
+/// The number of ranks that is planned for.
 struct Ranks {
     number: u32,
-    /// Who says so.
+    /// The origin of the number.
     from: String,
 }
 
 impl Ranks {
-    /// As the command line says, then as many as a launcher has started, then what the model is divided among.
+    /// Takes the number from the command line, then from the launcher, then from the model's parallelism.
     fn new(given: Option<u32>, env: &Environment, workload: &Workload) -> Self {
         if let Some(number) = given {
             return Self { number, from: "--ranks".to_owned() };
@@ -87,13 +87,13 @@ impl Ranks {
     }
 }
 
-/// What a run does.
+/// The plans of a run.
 struct Plans {
-    /// `None` in a run of checkpoints alone.
+    /// The training; `None` if the run only takes checkpoints.
     training: Option<TrainingPlan>,
-    /// `None` without `workflow.checkpoint`.
+    /// The checkpoints; `None` without `workflow.checkpoint`.
     checkpoints: Option<CheckpointPlan>,
-    /// How many bytes that takes, and how long.
+    /// Sizes in bytes and estimated durations.
     sizes: Sizes,
 }
 
@@ -108,7 +108,7 @@ impl Plans {
         Ok(Self { training, checkpoints, sizes })
     }
 
-    /// Epochs, and steps of each.
+    /// Returns the number of epochs and the number of steps per epoch.
     fn steps(&self) -> Option<(u32, u64)> {
         self.training.as_ref().map(|plan| (plan.epochs(), plan.steps(Split::Train)))
     }
@@ -118,7 +118,7 @@ fn write_jsonl(mut out: impl std::io::Write, plans: &Plans, selection: Selection
     for record in plans.training.iter().flat_map(|plan| dlio_plan::jsonl(plan, selection)) {
         writeln!(out, "{record}")?;
     }
-    // Lines of one kind only: who reads samples is not surprised by something else.
+    // The output has lines of one kind only, so that readers of samples meet nothing else.
     let alone = plans.checkpoints.iter().filter(|_| plans.training.is_none());
     for record in alone.flat_map(|plan| plan.jsonl(selection.rank)) {
         writeln!(out, "{record}")?;
@@ -135,7 +135,7 @@ fn write_json(
     let training = plans.training.as_ref().map(TrainingPlan::notices).unwrap_or_default();
     let checkpoints = plans.checkpoints.as_ref().map(CheckpointPlan::notices).unwrap_or_default();
     let totals = serde_json::json!({
-        // What makes two runs the same workload for MLPerf Storage, as `validate` prints it.
+        // The keys that identify a workload for MLPerf Storage, as `validate` prints them.
         "core_config": loaded.core_config.to_string(),
         "ranks": ranks.number,
         "ranks_from": ranks.from,
@@ -188,7 +188,7 @@ fn write_text(
     out.flush()
 }
 
-/// What one rank reads in one epoch, a line per worker.
+/// Writes the reads of one rank in one epoch, one line per worker.
 fn write_rank(out: &mut impl std::io::Write, plan: &TrainingPlan, rank: u32, epoch: u32) -> std::io::Result<()> {
     let splits =
         [Split::Train, Split::Eval].into_iter().filter(|split| *split == Split::Train || plan.evaluates(epoch));

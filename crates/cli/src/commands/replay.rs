@@ -1,4 +1,4 @@
-//! `dlio-rs replay` and `dlio-rs run`: the training loop, a recorded trace, or whatever `workflow.*` asks for.
+//! `dlio-rs replay` and `dlio-rs run`: run the training loop, a recorded trace, or the steps that `workflow.*` enables.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::args::{ConfigArgs, ReplayArgs, ReplayOrTraceArgs};
 use crate::on_ranks::run_on_ranks;
 use crate::trace_args::TraceReplayArgs;
 
-/// Replays a workload, or the trace that the only folder among the words holds.
+/// Replays a workload, or a trace if the only non-override argument is a folder.
 pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let ReplayOrTraceArgs { workload, trace } = args;
     let is_trace = |word: &str| Path::new(word).is_dir() || word.ends_with(".parquet");
@@ -62,7 +62,7 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
     run_on_ranks(format, Options { configuration, verbosity, ..target }, action)
 }
 
-/// Whether a file is a trace that can be imported; what is named as a workload is none, however it begins.
+/// Returns whether a file is a trace that can be imported; a file with the name of a workload never is.
 fn is_foreign(path: &Path) -> bool {
     let is_workload =
         path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known));

@@ -1,4 +1,4 @@
-//! `dlio-rs serve`: S3 from memory or a directory, on one or many endpoints, alone or one process per rank.
+//! `dlio-rs serve`: serves S3 from memory or a directory, on one or many endpoints, with one process per rank.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
@@ -24,12 +24,15 @@ use dlio_run::shared_folder::{self, Sharing};
 use dlio_run::space::FileSystem;
 use dlio_run::stop::GRACE;
 
-/// How often the server looks whether it was told to end.
+/// Interval at which the server checks whether it must end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> {
     on_ranks(verbosity, |comm| async move {
         let format = args.format;
+        if !args.trouble.is_empty() && comm.place().rank == 0 && verbosity > Verbosity::Quiet {
+            crate::log::note("--trouble is now called --fault");
+        }
         let (mut config, keys) = agree(&comm, config(args, &crate::environment::environment(), comm.place())).await?;
         share_job(&comm, &mut config).await?;
         check_folders(&comm, &config, verbosity).await?;
@@ -48,7 +51,7 @@ pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> 
     })
 }
 
-/// Gives all ranks rank 0's id of the job and key pair, and everybody's host.
+/// Distributes rank 0's job id and key pair to all ranks, and gathers the hosts of all ranks.
 async fn share_job(comm: &Ranks, config: &mut ServeConfig) -> Result<(), Failure> {
     let id = agree(comm, registry::new_job_id().map_err(|error| storage_failure(&error))).await?;
     let pair = config.credentials.take().filter(|_| comm.place().rank == 0);
@@ -61,8 +64,8 @@ async fn share_job(comm: &Ranks, config: &mut ServeConfig) -> Result<(), Failure
     Ok(())
 }
 
-/// Ends the job where a folder that all ranks must see is another one on some node: their endpoints would never be
-/// found, or would have different objects.
+/// Ends the job if a folder that all ranks must share differs between nodes: endpoints would not be found, or would serve
+/// different objects.
 async fn check_folders(comm: &Ranks, config: &ServeConfig, verbosity: Verbosity) -> Result<(), Failure> {
     let data = match &config.store {
         Store::Directory(folder) if !config.separate => Some(folder),
@@ -102,7 +105,7 @@ fn storage_failure(error: &dyn std::error::Error) -> Failure {
     Failure::new(Code::Storage, dlio_run::failure::chain(error))
 }
 
-/// Rank 0 starts first: it makes the key pair that the others find in the registry.
+/// Rank 0 starts first, because it creates the key pair that the others read from the registry.
 async fn start_in_turn(comm: &Rc<Ranks>, config: &ServeConfig) -> Result<Running, Failure> {
     let is_first = comm.place().rank == 0;
     let start = || Server::start(config).map_err(|error| storage_failure(&error));
@@ -114,7 +117,7 @@ async fn start_in_turn(comm: &Rc<Ranks>, config: &ServeConfig) -> Result<Running
     agree(&**comm, mine).await
 }
 
-/// Rank 0 prints every endpoint on standard output, and the key pair that clients could not know otherwise.
+/// Prints every endpoint on standard output of rank 0, and a new key pair if no registry holds it.
 async fn announce(comm: &Rc<Ranks>, running: &Running, keys: &Keys, format: ServeFormat) -> Result<(), Failure> {
     let all = gather(&**comm, &running.endpoints().to_vec()).await?;
     if comm.place().rank != 0 {
@@ -123,7 +126,7 @@ async fn announce(comm: &Rc<Ranks>, running: &Running, keys: &Keys, format: Serv
     crate::log::print(serve_keys::text(&all.concat(), running, keys.are_made(), format)?.as_bytes())
 }
 
-/// Rank 0 says what the user should know about the server.
+/// Logs facts about the server on rank 0.
 fn notices(comm: &Rc<Ranks>, config: &ServeConfig, running: &Running, verbosity: Verbosity) {
     if verbosity > Verbosity::Quiet && comm.place().rank == 0 {
         for notice in running.notices() {
@@ -162,6 +165,7 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<(ServeCon
         secret_key,
         users,
         delay_ms,
+        fault,
         trouble,
         etag,
         no_fsync,
@@ -198,19 +202,19 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<(ServeCon
         advertise,
         domains: domain,
         latency: LatencyModel { first_byte: delay_ms, ..LatencyModel::default() },
-        fault_rules: trouble,
+        fault_rules: fault.into_iter().chain(trouble).collect(),
         ..ServeConfig::default()
     };
     Ok((config, keys))
 }
 
-/// Reads the users of `--users`.
+/// Reads the file of `--users`.
 fn read_users(file: &Path) -> Result<Vec<User>, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| Failure::file("reading", file, &error))?;
     User::parse_all(&text).map_err(|error| Failure::usage(format_args!("--users {}: {error}", file.display())))
 }
 
-/// The first address of this rank: with a fixed port, ranks of one host take the ports one after the other.
+/// Returns the first address of this rank: with a fixed port, ranks of one host use consecutive ports.
 fn bind(listen: &str, rank: u32, endpoints: u16) -> Result<SocketAddr, Failure> {
     let expected = |found: &dyn std::fmt::Display| {
         Failure::usage(format_args!("--listen {listen}: expected HOST:PORT, for example 0.0.0.0:9000: {found}"))

@@ -1,6 +1,6 @@
-//! Where the key pair of a server comes from, and who is told of it.
+//! The origin of a server's key pair, and whether it is printed.
 //!
-//! Invariant: a pair is printed only if the server made it and no registry holds it, once, by rank 0.
+//! Invariant: a key pair is printed only if the server created it and no registry holds it, once, by rank 0.
 
 use dlio_server::Running;
 use dlio_storage::registry::KeyPair;
@@ -16,23 +16,23 @@ const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 /// The key pair of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Keys {
-    /// By the user.
+    /// Given by the user.
     Given(KeyPair),
-    /// In the registry, where a new pair is left if there is none.
+    /// Stored in the registry; a new pair is stored there if there is none.
     InRegistry,
-    /// Made for this server.
+    /// Created for this server.
     Made(KeyPair),
 }
 
 impl Keys {
-    /// From the command line, else from the environment, else from the registry, else a new pair.
+    /// Takes the pair from the command line, the environment or the registry (in this order), or creates one.
     pub(super) fn choose(
         access_key: Option<String>,
         secret_key: Option<String>,
         has_registry: bool,
         env: &Environment,
     ) -> Result<Self, Failure> {
-        // The command line has both or neither.
+        // The command line has both keys or neither.
         if let (Some(access_key), Some(secret_key)) = (access_key, secret_key) {
             return Ok(Self::Given(KeyPair { access_key, secret_key }));
         }
@@ -49,7 +49,7 @@ impl Keys {
         }
     }
 
-    /// The pair; `None`: the registry has it.
+    /// Returns the pair; `None`: it is in the registry.
     pub(super) fn pair(&self) -> Option<&KeyPair> {
         match self {
             Self::Given(pair) | Self::Made(pair) => Some(pair),
@@ -57,7 +57,7 @@ impl Keys {
         }
     }
 
-    /// Whether the user does not know the pair unless it is printed.
+    /// Returns whether the pair must be printed for the user to know it.
     pub(super) fn are_made(&self) -> bool {
         matches!(self, Self::Made(_))
     }
@@ -69,7 +69,7 @@ fn half(set: &str, missing: &str) -> Failure {
     ))
 }
 
-/// What is printed of a server for programs.
+/// The endpoints of a server as JSON.
 #[derive(Serialize)]
 struct Printed<'a> {
     endpoints: &'a [String],
@@ -79,7 +79,7 @@ struct Printed<'a> {
     secret_access_key: Option<&'a str>,
 }
 
-/// What standard output shows: every endpoint, and the pair if it `is_made`.
+/// Formats the endpoints for standard output, and the key pair if it is new.
 pub(super) fn text(
     endpoints: &[String],
     running: &Running,

@@ -1,4 +1,4 @@
-//! Shell completions and manual pages, from the same table as `--help`.
+//! Shell completions and manual pages, generated from the same definition as `--help`.
 
 use clap::{Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
@@ -9,9 +9,9 @@ use crate::log::print;
 use crate::text_args::{CompletionsArgs, ManArgs};
 use dlio_run::failure::{Code, Failure};
 
-/// Name of the program, of its pages and scripts.
+/// Name of the program, used in its manual pages and scripts.
 const NAME: &str = "dlio-rs";
-/// Commands whose arguments are a configuration.
+/// Commands that take a configuration as argument.
 const CONFIGURED: [&str; 7] = ["generate", "replay", "run", "verify", "plan", "validate", "doctor"];
 
 /// `dlio-rs completions SHELL`
@@ -23,8 +23,8 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
     print(with_workloads(shell, script).as_bytes())
 }
 
-/// The command line with what may stand for a configuration. Bash offers files beside the values of an argument; the other shells
-/// get both from a function of their own.
+/// Returns the command line with the names of workloads as values of the configuration argument. Bash offers files in addition to the
+/// values of an argument; the other shells get both from a function.
 fn completed(shell: Shell) -> Command {
     let configured = CONFIGURED.into_iter().fold(Cli::command(), |command, name| {
         command.mut_subcommand(name, |command| {
@@ -39,7 +39,7 @@ fn completed(shell: Shell) -> Command {
     configured.mut_subcommand("workloads", named)
 }
 
-/// The script with the names of workloads beside files.
+/// Returns the script, changed to complete names of workloads in addition to files.
 fn with_workloads(shell: Shell, script: String) -> String {
     let names = bundled::names().collect::<Vec<_>>().join(" ");
     match shell {
@@ -55,7 +55,7 @@ fn with_workloads(shell: Shell, script: String) -> String {
                 if words { line.replace(":_files'", ":_dlio_rs_configurations'") } else { line.to_owned() }
             });
             let marked = marked.collect::<Vec<_>>().join("\n");
-            // The functions come before the last lines, which call the completion.
+            // The functions are inserted before the last lines, which call the completion.
             match marked.rfind("\nif [ \"$funcstack[1]\"") {
                 Some(at) => format!("{}\n\n{functions}{}\n", &marked[..at], &marked[at..]),
                 None => format!("{marked}\n{functions}"),
@@ -68,17 +68,17 @@ fn with_workloads(shell: Shell, script: String) -> String {
                  complete -c {NAME} -n \"__fish_seen_subcommand_from workloads\" -f -a \"{names}\" -d 'bundled workload'\n"
             )
         }
-        // clap_complete marks the dash of the program's name as it marks those of commands, but not where it looks for the mark.
+        // clap_complete escapes the dash in the program's name like those in commands, but does not search for the escaped form.
         Shell::Bash => script.replace("dlio__subcmd__rs", "dlio__rs"),
         _ => script,
     }
 }
 
-/// `dlio-rs man`: one page on standard output, or all of them in a folder.
+/// `dlio-rs man`: prints one page on standard output, or writes all pages to a folder.
 pub(super) fn man(args: ManArgs) -> Result<(), Failure> {
     let ManArgs { command, output } = args;
     let mut root = Cli::command();
-    // Names of commands become `dlio-rs replay`, which a page begins with.
+    // A page begins with the full name of its command, such as `dlio-rs replay`.
     root.build();
     if let Some(folder) = output {
         let failed = |error: &std::io::Error| Failure::file("writing the manual pages to", &folder, error);
@@ -108,7 +108,7 @@ pub(super) fn man(args: ManArgs) -> Result<(), Failure> {
     print(&page(found, &name)?)
 }
 
-/// The pages of a command and of all below it, by name: `dlio-rs-trace-import`.
+/// Returns the pages of a command and its subcommands by name, such as `dlio-rs-trace-import`.
 fn pages(command: &Command, name: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut all = Vec::new();
     for below in command.get_subcommands().filter(|below| below.get_name() != "help") {

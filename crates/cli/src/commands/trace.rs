@@ -1,4 +1,4 @@
-//! `dlio-rs trace …`: work on recorded traces.
+//! `dlio-rs trace …`: repairs, imports, exports and models recorded traces.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,11 +27,11 @@ use dlio_run::output_folder;
 use dlio_run::outputs::meter::{Tally, Task};
 use dlio_run::predict::Foreseer;
 
-/// Names of operations without an equivalent that are printed.
+/// Largest number of names of unmapped operations that are printed.
 const NAMED: usize = 6;
 
 pub(super) fn run(command: TraceCommand, verbosity: Verbosity) -> Result<(), Failure> {
-    // A signal ends these commands at once; folders are released and half-written files removed on the way out.
+    // A signal ends these commands at once; folders are released and incomplete files are removed before the exit.
     signals::watch(Duration::ZERO, false);
     match command {
         TraceCommand::Repair(TraceRepairArgs { paths, format }) => repair(&paths, format, verbosity),
@@ -41,7 +41,7 @@ pub(super) fn run(command: TraceCommand, verbosity: Verbosity) -> Result<(), Fai
     }
 }
 
-/// Traces, and what shows how many of their rows have been read, `passes` times, until it is dropped.
+/// Returns the traces with a progress display, which is shown until it is dropped and counts their rows `passes` times.
 fn shown(
     from: &Path,
     (label, passes): (&str, u64),
@@ -57,7 +57,7 @@ fn shown(
     Ok((traces, Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally))))
 }
 
-/// Writes under a temporary name; nothing half-written stays under the final one.
+/// Writes a file under a temporary name first, so that the final name never holds an incomplete file.
 fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let TraceExportArgs { traces: from, to, out, overwrite, format } = args;
     let (traces, shown) = shown(from, ("Exporting", 1), verbosity)?;
@@ -91,7 +91,7 @@ fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     told(*format, &crate::log::lines(lines), &exported(&files, traces.len(), &skipped))
 }
 
-/// What an export wrote, for programs.
+/// Formats the result of an export as JSON.
 fn exported(files: &[(String, u64)], ranks: usize, skipped: &BTreeMap<&'static str, u64>) -> Value {
     let file = |(path, rows): &(String, u64)| json!({ "path": path, "rows": rows });
     json!({
@@ -102,7 +102,7 @@ fn exported(files: &[(String, u64)], ranks: usize, skipped: &BTreeMap<&'static s
     })
 }
 
-/// Prints the result of a command, for people or for programs.
+/// Prints the result of a command as text or JSON.
 fn told(format: OutputFormat, text: &str, json: &Value) -> Result<(), Failure> {
     match format {
         OutputFormat::Text => print(text.as_bytes()),
@@ -110,7 +110,7 @@ fn told(format: OutputFormat, text: &str, json: &Value) -> Result<(), Failure> {
     }
 }
 
-/// Prints the workload that a trace amounts to.
+/// Prints a workload that resembles a trace.
 fn fit(from: &Path, verbosity: Verbosity) -> Result<(), Failure> {
     let (traces, shown) = shown(from, ("Fitting", 2), verbosity)?;
     let foreseer = Foreseer { ranks: u32::try_from(traces.len()).unwrap_or(u32::MAX) };
@@ -127,7 +127,7 @@ fn fit(from: &Path, verbosity: Verbosity) -> Result<(), Failure> {
     print(fitted.yaml().as_bytes())
 }
 
-/// The file to be written must not be one that is read.
+/// Returns an error if the output file is also an input.
 fn keeps_the_recording(traces: &[RankTrace], out: &Path) -> Result<(), Failure> {
     let Ok(place) = std::fs::canonicalize(out) else { return Ok(()) };
     let same = |trace: &&RankTrace| std::fs::canonicalize(&trace.path).is_ok_and(|path| path == place);
@@ -140,7 +140,7 @@ fn keeps_the_recording(traces: &[RankTrace], out: &Path) -> Result<(), Failure> 
     }
 }
 
-/// Writes a file per rank; returns their paths and rows.
+/// Writes a file per rank and returns the paths and numbers of rows.
 fn export_pfw(
     front: &FrontEnd,
     traces: &[RankTrace],
@@ -160,7 +160,7 @@ fn export_pfw(
     traces.iter().map(write).collect()
 }
 
-/// Imports into a folder without traces: an import never mixes with another run.
+/// Imports into a folder without traces, so that an import never mixes with another run.
 fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let (source_format, output_format) = args.formats();
     let TraceImportArgs { sources, out, from: _, format: _, strict, overwrite } = args;
@@ -192,7 +192,7 @@ fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let shown = Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally));
     let whole = import::prepare(&sources, &out, &options).map_err(failed)?;
     drop(shown);
-    // Only now: what cannot be imported replaces nothing.
+    // Existing files are replaced only after the import succeeded.
     if let Some(text) = claim.replace_earlier()? {
         crate::log::note(&text);
     }
@@ -202,7 +202,7 @@ fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     told(output_format, &imported(&done, &out), &imported_json(&done, &out))
 }
 
-/// What an import made, for programs.
+/// Formats the result of an import as JSON.
 fn imported_json(done: &Imported, out: &Path) -> Value {
     let example = |example: &import::Malformed| json!({ "path": example.path.display().to_string(), "line": example.line, "reason": example.reason });
     json!({
@@ -218,7 +218,7 @@ fn imported_json(done: &Imported, out: &Path) -> Value {
     })
 }
 
-/// What an import made, for people.
+/// Formats the result of an import as text.
 fn imported(done: &Imported, out: &Path) -> String {
     let formats = done.formats.join(", ");
     let mut lines = vec![format!(
@@ -244,7 +244,7 @@ fn imported(done: &Imported, out: &Path) -> String {
     crate::log::lines(lines)
 }
 
-/// What has no equivalent here: all names if there are few, else the most frequent ones.
+/// Lists operations without an equivalent: all names if there are few, otherwise the most frequent ones.
 fn without_equivalent(skipped: &BTreeMap<String, u64>) -> Vec<String> {
     let mut names: Vec<(&String, &u64)> = skipped.iter().collect();
     names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -261,7 +261,7 @@ fn without_equivalent(skipped: &BTreeMap<String, u64>) -> Vec<String> {
     lines
 }
 
-/// Repairs all that can be repaired, and then fails if something could not be.
+/// Repairs all files that can be repaired, and then fails if one could not be repaired.
 fn repair(paths: &[PathBuf], format: OutputFormat, verbosity: Verbosity) -> Result<(), Failure> {
     let (mut failed, mut done, mut lines) = (None, Vec::new(), Vec::new());
     let (all, tally) = (files(paths)?, Arc::new(Tally::default()));
@@ -269,7 +269,7 @@ fn repair(paths: &[PathBuf], format: OutputFormat, verbosity: Verbosity) -> Resu
     let meter = Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally));
     for file in all {
         let folder = file.parent().unwrap_or(Path::new("."));
-        // What a run is still writing has no footer yet: it is not damaged.
+        // A file that a run is still writing has no footer yet and is not damaged.
         let above = folder.parent().map_or_else(|| folder.join(".."), Path::to_owned);
         let unused = output_folder::unused(folder).and_then(|()| output_folder::unused(&above));
         let repaired = unused.and_then(|()| {
@@ -303,12 +303,12 @@ fn repair(paths: &[PathBuf], format: OutputFormat, verbosity: Verbosity) -> Resu
     failed.map_or(Ok(()), Err)
 }
 
-/// Trace files among and below `paths`, in the order of ranks.
+/// Returns the trace files among and below `paths`, ordered by rank.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         let mut found = if path.is_dir() { in_folder(path)? } else { vec![path.clone()] };
-        // An output folder stands for the trace folder in it, as everywhere.
+        // An output folder stands for the trace folder in it, as in all commands.
         let inner = path.join("trace");
         if found.is_empty() && inner.is_dir() {
             found = in_folder(&inner)?;

@@ -1,4 +1,4 @@
-//! `dlio-rs validate`: every key, value and consequence of a configuration.
+//! `dlio-rs validate`: checks every key of a configuration, its value and its consequences.
 
 use std::path::PathBuf;
 
@@ -39,12 +39,12 @@ pub(super) fn run(args: ValidateArgs, verbosity: Verbosity) -> Result<(), Failur
     checked.map(drop)
 }
 
-/// A configuration that a run would accept.
+/// A valid configuration.
 struct Valid {
     name: String,
     loaded: Loaded,
     target: Target,
-    /// Where the settings come from.
+    /// Origins of the settings.
     settings: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ impl Valid {
         Ok(Self { name: wanted.name, loaded, target, settings })
     }
 
-    /// For people.
+    /// Formats the result as text.
     fn text(&self) -> String {
         let Self { name, loaded, target, settings } = self;
         let notice = |notice: &Notice| format!("{}: {}", kind(notice), notice.text);
@@ -90,7 +90,7 @@ impl Valid {
         crate::log::lines(lines)
     }
 
-    /// For programs; `docs/json.md` describes the keys.
+    /// Formats the result as JSON; `docs/json.md` describes the keys.
     fn json(&self) -> Value {
         let Self { name, loaded, target, settings } = self;
         let notice = |notice: &Notice| json!({ "severity": kind(notice), "code": notice.code, "text": notice.text });
@@ -107,7 +107,7 @@ impl Valid {
     }
 }
 
-/// Refuses what the first step of every run would refuse: a data set that no file or plan can have.
+/// Rejects datasets that every run would reject in its first step, because no file or plan can have them.
 fn has_files(workload: &Workload) -> Result<(), Failure> {
     let workflow = workload.workflow;
     if workflow.train || workflow.generate_data || !workflow.checkpoint {
@@ -117,10 +117,10 @@ fn has_files(workload: &Workload) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says that a training has no step on one rank: then no number of ranks has one, and `replay` refuses it.
+/// Warns that a training has no steps on one rank; then it has none on any number of ranks, and `replay` rejects it.
 fn without_steps(workload: &Workload) -> Option<Notice> {
     let plan = workload.workflow.train.then(|| dlio_plan::training(workload, World { size: 1 }))?;
-    // What else a plan of one rank may be refused for, more ranks may cure.
+    // Other errors of a plan for one rank may not occur with more ranks.
     let refused = prepared::no_steps(&plan.ok()?, workload)?;
     Some(Notice::warning(NoticeCode::Suspicious, format!("{}; `dlio-rs replay` refuses that", refused.message)))
 }

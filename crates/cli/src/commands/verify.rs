@@ -1,4 +1,4 @@
-//! `dlio-rs verify`: the content of a whole data set.
+//! `dlio-rs verify`: checks the content of a whole dataset.
 
 use dlio_run::failure::Failure;
 use dlio_run::message::Verbosity;

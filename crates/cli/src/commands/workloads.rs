@@ -1,4 +1,4 @@
-//! `dlio-rs workloads`: the bundled workloads as a catalogue, or one of them.
+//! `dlio-rs workloads`: lists the bundled workloads, or prints one.
 
 use dlio_analyze::render::Grid;
 use dlio_config::time::TimeSpec;
@@ -14,7 +14,7 @@ use dlio_run::failure::{Code, Failure};
 use dlio_run::resolve::suggest;
 use dlio_run::sizes::Sizes;
 
-/// Names of accelerators that names of workloads end in.
+/// Names of accelerators with which names of workloads end.
 const ACCELERATORS: [&str; 5] = ["v100", "a100", "h100", "b200", "mi355"];
 
 pub(super) fn run(args: WorkloadsArgs) -> Result<(), Failure> {
@@ -42,18 +42,18 @@ pub(super) fn run(args: WorkloadsArgs) -> Result<(), Failure> {
     print(text.as_bytes())
 }
 
-/// What the catalogue says of a workload.
+/// A line of the catalogue of workloads.
 struct Entry {
     name: &'static str,
-    /// Format of the data set; `None`: the workload has checkpoints alone.
+    /// Format of the dataset; `None`: the workload has only checkpoints.
     format: Option<String>,
-    /// Files of the data set, or of one checkpoint.
+    /// Number of files of the dataset, or of one checkpoint.
     files: u64,
-    /// Bytes of them.
+    /// Size of these files together, in bytes.
     bytes: u64,
-    /// Samples of a batch; `None`: nothing is read.
+    /// Samples per batch; `None`: nothing is read.
     batch: Option<u64>,
-    /// Seconds of computation per step; `None`: nothing is trained.
+    /// Computation time per step in seconds; `None`: there is no training.
     computation: Option<f64>,
     accelerator: Option<&'static str>,
 }
@@ -108,7 +108,7 @@ impl Entry {
     }
 }
 
-/// Files and bytes of a data set.
+/// Returns the number of files of a dataset and their size in bytes.
 fn data(workload: &Workload) -> Result<(u64, u64), Failure> {
     let mut workload = workload.clone();
     workload.workflow.train = true;
@@ -117,7 +117,7 @@ fn data(workload: &Workload) -> Result<(u64, u64), Failure> {
     Ok(sizes.data.map_or((0, 0), |data| (data.train.files + data.eval.files, data.stored())))
 }
 
-/// Files and bytes of one checkpoint, on the fewest ranks that can take it.
+/// Returns the number of files of one checkpoint and their size in bytes, on the smallest possible number of ranks.
 fn checkpoint(workload: &Workload) -> Result<(u64, u64), Failure> {
     let model = &workload.model;
     let size = model.tensor_parallelism.max(1).saturating_mul(model.pipeline_parallelism.max(1));
@@ -126,19 +126,19 @@ fn checkpoint(workload: &Workload) -> Result<(u64, u64), Failure> {
     Ok(sizes.checkpoints.map_or((0, 0), |checkpoints| (checkpoints.objects, checkpoints.stored)))
 }
 
-/// Seconds in three digits and the unit that keeps them short; JSON has all digits.
+/// Formats seconds with three significant digits and a suitable unit; JSON has all digits.
 fn time(seconds: f64) -> String {
     if seconds < 1.0 { format!("{} ms", three(seconds * 1e3)) } else { format!("{} s", three(seconds)) }
 }
 
-/// Bytes in three digits, as [`bytes`] has more.
+/// Formats bytes with three significant digits; [`bytes`] has more.
 fn size(count: u64) -> String {
     let text = bytes(count);
     let (number, unit) = text.split_once(' ').unwrap_or((&text, ""));
     number.parse().map_or_else(|_| text.clone(), |number| format!("{} {unit}", three(number)))
 }
 
-/// Three significant digits, without zeros at the end.
+/// Formats a number with three significant digits and without trailing zeros.
 fn three(value: f64) -> String {
     let text = match value {
         _ if value < 1.0 => format!("{value:.3}"),
@@ -149,13 +149,13 @@ fn three(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Columns where nobody says how many there are.
+/// Width of the output in columns if it is unknown.
 const WIDTH: usize = 80;
-/// Headings and widths of the columns: [`WIDTH`] together. A format that is wider takes room from the number behind it.
+/// Headings and widths of the columns, [`WIDTH`] in total. A wider format takes space from the number behind it.
 const COLUMNS: [(&str, usize); 7] =
     [("NAME", 27), ("FORMAT", 14), ("FILES", 7), ("SIZE", 8), ("BATCH", 5), ("COMPUTE", 8), ("FOR", 5)];
 
-/// The catalogue on a terminal of so many columns.
+/// Formats the catalogue for a terminal with this number of columns.
 fn table(entries: &[Entry], width: usize) -> String {
     let mut text = if width < WIDTH { narrow(entries, width) } else { wide(entries) };
     text.push_str(&terminal::wrapped(
@@ -166,7 +166,7 @@ fn table(entries: &[Entry], width: usize) -> String {
     text
 }
 
-/// What does not fit beside the names stands in a table below.
+/// Columns that do not fit next to the names are put into a second table.
 fn narrow(entries: &[Entry], width: usize) -> String {
     let grid = COLUMNS.iter().enumerate().fold(Grid::new(1), |grid, (column, (title, _))| {
         if matches!(column, 2..=5) { grid.right(title, 0) } else { grid.left(title, 0) }
@@ -178,7 +178,7 @@ fn narrow(entries: &[Entry], width: usize) -> String {
     crate::log::lines(filled.lines(width))
 }
 
-/// One line each: words begin, numbers end at the same column.
+/// Formats one line: words are left-aligned, numbers right-aligned.
 fn wide(entries: &[Entry]) -> String {
     let head = COLUMNS.map(|(title, _)| title.to_owned());
     let rows = std::iter::once(head).chain(entries.iter().map(Entry::cells));

@@ -119,19 +119,19 @@ fn listing(found: &Examination, of: Use) -> Verdict {
 
 fn first_file(found: &Examination) -> Verdict {
     match (&found.object, &found.listing) {
-        (Step::Done(bytes), _) => Verdict::pass(format!("the first file of the data set is there, {bytes} bytes")),
+        (Step::Done(bytes), _) => Verdict::pass(format!("the first file of the dataset is there, {bytes} bytes")),
         (Step::Failed(why), Step::Done(Some(key))) if why.contains("HTTP 404") => Verdict::pass(format!(
             "the first file is not there under its computed name, but others are, {key} the first: a run lists them"
         )),
         (Step::Failed(why), _) if why.contains("HTTP 404") => Verdict::fail_as(
             Code::Data,
             why,
-            "generate the data set (`dlio-rs generate` with the same configuration), or correct dataset.data_folder and the file counts",
+            "generate the dataset (`dlio-rs generate` with the same configuration), or correct dataset.data_folder and the file counts",
         ),
         (Step::Failed(why), _) if why.contains("HTTP 40") => Verdict::fail(
             why,
             named(why).unwrap_or(
-                "allow HEAD and GET of the data set's objects to these credentials (s3:GetObject; who lacks s3:ListBucket is \
+                "allow HEAD and GET of the dataset's objects to these credentials (s3:GetObject; who lacks s3:ListBucket is \
                  refused a missing object with the same words)",
             ),
         ),

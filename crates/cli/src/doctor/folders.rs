@@ -54,7 +54,7 @@ fn last_file(root: &Path, files: &FileSet, first: &str, bytes: u64) -> Verdict {
     Verdict::fail_as(
         Code::Data,
         format!("{first} is there, but {last}, the last of {count}, is not"),
-        "generate the whole data set, or correct dataset.num_files_train",
+        "generate the whole dataset, or correct dataset.num_files_train",
     )
 }
 
@@ -74,13 +74,13 @@ pub(crate) fn first_file(root: &Path, files: &FileSet) -> Verdict {
                 None => Verdict::fail_as(
                     Code::Data,
                     format!("{} does not exist", path.display()),
-                    "generate the data set (`dlio-rs generate` with the same configuration), or correct dataset.data_folder",
+                    "generate the dataset (`dlio-rs generate` with the same configuration), or correct dataset.data_folder",
                 ),
             }
         }
         Err(error) => Verdict::fail(
             format!("{}: {error}", path.display()),
-            "give this user permission to read the data set, on every node",
+            "give this user permission to read the dataset, on every node",
         ),
     }
 }

@@ -1,7 +1,7 @@
-//! `dlio-rs doctor`: whether what a workload needs is there, in seconds and without changing anything.
+//! `dlio-rs doctor`: checks the requirements of a workload within seconds and without changing anything.
 //!
-//! Facts are gathered first, in `node` and the storage's `examine`; pure functions judge them. A check passes, fails with its
-//! evidence and a remedy, or was not made, and why. The exit status is 0 only when nothing failed.
+//! Facts are gathered first, in `node` and the storage's `examine`; pure functions evaluate them. A check passes, fails with its
+//! evidence and a remedy, or is skipped with a reason. The exit status is 0 only if no check failed.
 
 mod clocks;
 mod endpoints;
@@ -45,28 +45,28 @@ use node::Plans;
 use render::Report;
 use verdict::{Check, Checks, Verdict};
 
-/// Files of a rank that are looked at to find out what of a data set is there already.
+/// Number of files per rank that are looked up to estimate which part of a dataset exists.
 const LOOKED_AT: u64 = 100_000;
 
-/// What is examined.
+/// The subject of the checks.
 struct Subject<'a> {
     request: &'a Request,
     workload: &'a Workload,
     place: &'a Place,
 }
 
-/// How long both clocks are watched at least.
+/// Shortest time for which both clocks are observed.
 const OBSERVED: Duration = Duration::from_millis(500);
 
 /// Runs the checks on all ranks and prints the report on rank 0.
 ///
 /// # Errors
-/// Something that the workload needs is not there.
+/// A requirement of the workload is not met.
 pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let env = crate::environment::environment();
     let (comm, refused): (Rc<dyn Communicator>, _) = match launch::communicator(&env) {
         Ok(comm) => (comm, None),
-        // Without a world all would be the first rank of one, and each would print a report.
+        // Without a communicator every process would be rank 0 of its own world and print a report.
         Err(failure) if crate::once::is_another(&env) => return Err(failure),
         Err(failure) => (Rc::new(Solo::new()), Some(failure)),
     };
@@ -85,7 +85,7 @@ pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure>
         let mut world = Checks::new(&comm.place().host);
         world.add("ranks", "world", ranks);
         world.add("clock.nodes", "world", clocks::apart(&clocks));
-        // Long enough to see a clock that is being set.
+        // This is long enough to detect a clock that is being set.
         let seen = Anchor::now(&MonotonicClock).monotonic.saturating_sub(before.monotonic);
         tokio::time::sleep(OBSERVED.saturating_sub(Duration::from_nanos(seen))).await;
         world.add("clock.steady", comm.place().host.clone(), clocks::steady(&before, &Anchor::now(&MonotonicClock)));
@@ -96,14 +96,14 @@ pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure>
     })
 }
 
-/// What the ranks found.
+/// Results of the checks of all ranks.
 struct Outcome {
     report: Report,
-    /// How the program exits for a configuration that does not load.
+    /// Exit code for a configuration that cannot be loaded.
     code: Option<Code>,
 }
 
-/// Everything but what the world as a whole is asked for; only rank 0's report counts.
+/// Runs all checks except those of the whole world; only rank 0's report is used.
 async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosity) -> Result<Outcome, Failure> {
     let DoctorArgs { config, registry, output, no_verify_ssl, format: _ } = args;
     let target = Options {
@@ -137,7 +137,7 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
     let all: Vec<Vec<Check>> = gather(comm, &mine.list).await?;
     let mut checks: Vec<Check> = Vec::new();
     for check in all.concat().into_iter().chain(spaces) {
-        // Ranks and nodes that find the same say it once.
+        // Equal results of several ranks and nodes are reported once.
         let same = |known: &Check| {
             (&known.name, &known.subject, &known.verdict) == (&check.name, &check.subject, &check.verdict)
         };
@@ -148,7 +148,7 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
     Ok(Outcome { report: Report { workload: request.wanted.name.clone(), settings, checks }, code: None })
 }
 
-/// A configuration that does not load is one failed check.
+/// A configuration that cannot be loaded is one failed check.
 fn not_loaded(place: &Place, config: &crate::args::ConfigArgs, failure: &Failure) -> Outcome {
     let mut checks = Checks::new(&place.host);
     let remedy = "correct the configuration, the registry or the credentials that it names";
@@ -161,7 +161,7 @@ fn not_loaded(place: &Place, config: &crate::args::ConfigArgs, failure: &Failure
     Outcome { report, code: Some(failure.code) }
 }
 
-/// Where the settings of the run come from, and what was given and is not used: one line each.
+/// Returns a line for the origin of each setting of the run, and for each setting that was given but is not used.
 fn settings(request: &Request, loaded: &Loaded) -> Vec<String> {
     let workload = &loaded.workload;
     let mut lines =
@@ -174,7 +174,7 @@ fn settings(request: &Request, loaded: &Loaded) -> Vec<String> {
     lines
 }
 
-/// The plans, as far as the world allows them.
+/// Computes the plans, as far as the world allows.
 fn plans(checks: &mut Checks, workload: &Workload, place: &Place) -> Plans {
     let (workflow, world) = (workload.workflow, World { size: place.size });
     let mut plans = Plans { files: None, training: None, checkpoints: None };
@@ -198,7 +198,7 @@ fn plans(checks: &mut Checks, workload: &Workload, place: &Place) -> Plans {
     plans
 }
 
-/// Free space and inodes against what all ranks will write.
+/// Compares free space and inodes with the amount that all ranks will write.
 async fn spaces(comm: &dyn Communicator, subject: &Subject<'_>, plans: &Plans) -> Result<Vec<Check>, Failure> {
     let workload = subject.workload;
     let layout = layout::layout(workload).ok();
@@ -235,7 +235,7 @@ async fn spaces(comm: &dyn Communicator, subject: &Subject<'_>, plans: &Plans) -
     Ok(checks.list)
 }
 
-/// The launcher, the MPI library and the world.
+/// Checks the launcher, the MPI library and the world.
 fn ranks(env: &Environment, place: &Place, refused: Option<Failure>) -> Verdict {
     if let Some(failure) = refused {
         return Verdict::fail_as(
@@ -261,7 +261,7 @@ fn library() -> String {
     dlio_comm::Mpi::library().map_or_else(|| "no MPI library".to_owned(), |library| library.to_string())
 }
 
-/// The wall clocks of all nodes, read when all ranks have met.
+/// Reads the wall clocks of all nodes right after a barrier.
 async fn clocks(comm: &dyn Communicator) -> Result<Vec<(String, i64)>, Failure> {
     comm.barrier().await?;
     let place = comm.place();
@@ -277,7 +277,7 @@ fn print(report: &Report, format: OutputFormat) -> Result<(), Failure> {
     crate::log::print(text.as_bytes())
 }
 
-/// The exit status: that of the first failure.
+/// Returns the exit status of the first failure.
 fn conclude(report: &Report, code: Option<Code>) -> Result<(), Failure> {
     let failed = report.checks.iter().filter_map(|check| match &check.verdict {
         Verdict::Fail { code, .. } => Some((*code, format!("{} {}", check.name, check.subject))),

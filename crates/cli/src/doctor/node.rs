@@ -1,4 +1,4 @@
-//! What the first rank of every node finds out about its node and the endpoints, as the workload needs it.
+//! Checks that the first rank of every node runs: the node itself and the endpoints that the workload uses.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,27 +18,27 @@ use dlio_run::host::page_cache;
 use dlio_run::host::wall_clock::Anchor;
 use dlio_run::sizes::CheckpointSizes;
 
-/// Longest wait for one step.
+/// Time limit of one step.
 const STEP: Duration = Duration::from_secs(3);
 
 /// The plans of a workload.
 pub(crate) struct Plans {
-    /// The data set, where one is read or generated.
+    /// The dataset, if one is read or generated.
     pub(crate) files: Option<FileSet>,
-    /// The training.
+    /// The training, if there is one.
     pub(crate) training: Option<TrainingPlan>,
-    /// The checkpoints.
+    /// The checkpoints, if there are any.
     pub(crate) checkpoints: Option<CheckpointPlan>,
 }
 
 impl Plans {
-    /// Epochs, and steps of each.
+    /// Returns the number of epochs and the number of steps per epoch.
     pub(crate) fn schedule(&self) -> Option<(u32, u64)> {
         self.training.as_ref().map(|plan| (plan.epochs(), plan.steps(dlio_plan::Split::Train)))
     }
 }
 
-/// Checks everything that a node can.
+/// Runs all checks of a node.
 pub(crate) async fn check(subject: &Subject<'_>, plans: &Plans) -> Checks {
     let mut checks = Checks::new(&subject.place.host);
     let workload = subject.workload;
@@ -76,7 +76,7 @@ pub(crate) async fn check(subject: &Subject<'_>, plans: &Plans) -> Checks {
     checks
 }
 
-/// Checks a place that files are read from or written to.
+/// Checks a location that files are read from or written to.
 async fn place(
     checks: &mut Checks,
     subject: &Subject<'_>,
@@ -138,14 +138,14 @@ fn limits(checks: &mut Checks, subject: &Subject<'_>, plans: &Plans) {
     checks.add("limit.threads", host, limits::threads(needed.threads, u64::from(subject.place.local_size), limit));
 }
 
-/// Endpoints that the data come from; 0 for folders.
+/// Returns the number of endpoints that the data come from; 0 for folders.
 fn endpoints_of(workload: &Workload, endpoints: usize) -> u64 {
     let is_remote = |target| matches!(target, Ok(Target::S3 { .. }));
     let remote = is_remote(Target::of(workload)) || is_remote(Target::of_checkpoints(workload));
     if remote { endpoints.max(1) as u64 } else { 0 }
 }
 
-/// Processes and threads that the container may still start.
+/// Returns the number of processes and threads that the container may still start.
 fn container_limit() -> Option<u64> {
     let read = |name: &str| {
         let text = std::fs::read_to_string(Path::new("/sys/fs/cgroup").join(name)).ok()?;

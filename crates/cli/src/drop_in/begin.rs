@@ -1,5 +1,5 @@
-//! From the command line to what all ranks are sent: the workload, the overrides that concern it, the run folder and the
-//! three files that Hydra leaves there. One time stamp is taken here, by rank 0, for all ranks.
+//! Composes the configuration of a `dlio_benchmark` run: the workload, its overrides, the run folder and the three files that
+//! Hydra writes there. Rank 0 takes one time stamp here for all ranks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ pub(super) struct Composed {
     pub(super) composition: Composition,
 }
 
-/// Composes the configuration that the words ask for.
+/// Composes the configuration for a parsed command line.
 ///
 /// # Errors
-/// A directory, workload or key that does not exist, or an override that is none.
+/// A directory, workload or key does not exist, or an override cannot be parsed.
 pub(super) fn composed(line: &Line) -> Result<Composed, Failure> {
     let search = Search::new(line)?;
     let primary = line.config_name.as_deref().unwrap_or(PRIMARY);
@@ -38,10 +38,10 @@ pub(super) fn composed(line: &Line) -> Result<Composed, Failure> {
     Ok(Composed { search, composition })
 }
 
-/// Everything about a run that the command line and this environment decide.
+/// Returns the configuration source of a run, from the command line and the environment.
 ///
 /// # Errors
-/// As [`composed`]; also a run folder that cannot be named, or a log level that is none.
+/// As [`composed`]; also if the name of the run folder cannot be resolved, or the log level is unknown.
 pub(super) fn wanted(line: &Line, env: &Environment) -> Result<Wanted, Failure> {
     let Composed { search, composition } = composed(line)?;
     let mut remarks = Vec::new();
@@ -85,10 +85,10 @@ pub(super) fn wanted(line: &Line, env: &Environment) -> Result<Wanted, Failure> 
     })
 }
 
-/// The run folder and what goes there.
+/// Returns the run folder and the files that Hydra writes there.
 ///
 /// # Errors
-/// A folder that cannot be named, or a log level that is none.
+/// The name of the folder cannot be resolved, or the log level is unknown.
 pub(super) fn hydra_run(search: &Search, composition: &Composition, env: &Environment) -> Result<HydraRun, Failure> {
     let clock = MonotonicClock;
     let anchor = Anchor::now(&clock);
@@ -116,7 +116,7 @@ pub(super) fn hydra_run(search: &Search, composition: &Composition, env: &Enviro
     })
 }
 
-/// `DLIO_LOG_LEVEL`, in the spellings that the reference knows.
+/// Parses `DLIO_LOG_LEVEL` in the spellings that the reference accepts.
 fn level(env: &Environment) -> Result<Level, Failure> {
     let Some(word) = env.get("DLIO_LOG_LEVEL").filter(|word| !word.is_empty()) else { return Ok(Level::Warning) };
     Ok(match word.as_str() {

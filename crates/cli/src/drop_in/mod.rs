@@ -1,4 +1,4 @@
-//! This binary called as `dlio_benchmark` or `dlio_benchmark_query`: their command line, their outputs, their log.
+//! The binary under the names `dlio_benchmark` and `dlio_benchmark_query`, with their command line, outputs and log.
 
 mod begin;
 mod harness;
@@ -18,10 +18,10 @@ use dlio_run::failure::{Code, Failure};
 use dlio_run::message::Verbosity;
 use dlio_run::options::{Action, Configuration, Options};
 
-/// Names under which the binary is another program.
+/// Names under which the binary acts as another program.
 pub(crate) const NAMES: [&str; 2] = ["dlio_benchmark", "dlio_benchmark_query"];
 
-/// Which program the binary was called as.
+/// Program that the binary acts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
     /// `dlio_benchmark`
@@ -30,7 +30,7 @@ pub(crate) enum Program {
     Query,
 }
 
-/// What the first word of the command line makes of this binary; `None`: `dlio-rs` itself.
+/// Returns the program that the first word of the command line names; `None`: `dlio-rs` itself.
 pub(crate) fn program(first: Option<&OsString>) -> Option<Program> {
     let name = Path::new(first?).file_name().and_then(OsStr::to_str)?;
     match NAMES.iter().position(|known| *known == name)? {
@@ -39,7 +39,7 @@ pub(crate) fn program(first: Option<&OsString>) -> Option<Program> {
     }
 }
 
-/// Runs the other program with the words after its name.
+/// Runs the program with its arguments.
 pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> ExitCode {
     crate::log::init(Verbosity::Normal, &crate::environment::environment());
     let words = words.map(|word| {
@@ -76,7 +76,7 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
     )
 }
 
-/// A failure of composing a configuration.
+/// Converts an error of composing a configuration.
 fn failure(error: dlio_config::hydra::ComposeError, search: &search::Search) -> Failure {
     use dlio_config::hydra::ComposeError;
     match error {

@@ -9,7 +9,7 @@ use super::words::Line;
 use dlio_run::failure::Failure;
 use dlio_run::resolve::source::Wanted;
 
-/// Keys that can be asked for, and what they are where nothing sets them. Bare numbers and words are printed as they stand.
+/// Keys that can be queried, with their defaults. Plain numbers and words are printed unchanged.
 const DEFAULTS: &[(&str, &str)] = &[
     ("framework", "tensorflow"),
     ("storage.storage_type", "local_fs"),
@@ -102,13 +102,13 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("metric.au", "0.9"),
 ];
 
-/// Keys that the reference reads into an attribute that it never prints.
+/// Keys whose values the reference stores in attributes that it never prints.
 const ALWAYS: &[(&str, &str)] = &[("checkpoint.fsync", "False"), ("checkpoint.recovery_rank_shift", "False")];
 
 /// Runs the program.
 ///
 /// # Errors
-/// When the configuration cannot be composed or is wrong.
+/// The configuration cannot be composed or is invalid.
 pub(super) fn run(line: &Line) -> Result<(), Failure> {
     if let Some(text) = super::show::instead_of_a_run(line)? {
         return crate::log::print(text.as_bytes());
@@ -135,7 +135,7 @@ pub(super) fn run(line: &Line) -> Result<(), Failure> {
     crate::log::print(format!("{}\n", value.unwrap_or_else(|| "None".to_owned())).as_bytes())
 }
 
-/// The value of a key; `None`: no such key.
+/// Returns the value of a key; `None`: there is no such key.
 fn answer(workload: &Json, asked: &str, output: &str) -> Option<String> {
     let key = match asked.strip_prefix("data_reader.") {
         Some(rest) => format!("reader.{rest}"),
@@ -166,13 +166,13 @@ fn answer(workload: &Json, asked: &str, output: &str) -> Option<String> {
     Some(value.unwrap_or_else(|| (*default).to_owned()))
 }
 
-/// The value at a dotted path; `data_reader` stands in the place of `reader`.
+/// Returns the value at a dotted path; `data_reader` is a synonym of `reader`.
 fn at<'a>(workload: &'a Json, key: &str) -> Option<&'a Json> {
     let reader = if workload.get("data_reader").is_some() { "data_reader" } else { "reader" };
     key.split('.').try_fold(workload, |node, name| node.get(if name == "reader" { reader } else { name }))
 }
 
-/// The mean of a time: a number, or the member of a mapping.
+/// Returns the mean of a time, which is a number or a member of a mapping.
 fn mean(time: Option<&Json>) -> Option<String> {
     match time? {
         number @ Json::Number(_) => Some(printed(number)),
@@ -181,12 +181,12 @@ fn mean(time: Option<&Json>) -> Option<String> {
     }
 }
 
-/// The standard deviation that a time's own mapping holds.
+/// Returns the standard deviation from the mapping of a time.
 fn stdev(workload: &Json, key: &str) -> Option<String> {
     at(workload, key.strip_suffix("_stdev")?)?.get("stdev").map(printed)
 }
 
-/// A value as Python's `str` prints it.
+/// Formats a value like Python's `str`.
 fn printed(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
@@ -194,7 +194,7 @@ fn printed(value: &Json) -> String {
     }
 }
 
-/// A value as Python's `repr` prints it.
+/// Formats a value like Python's `repr`.
 fn quoted(value: &Json) -> String {
     match value {
         Json::Null => "None".to_owned(),

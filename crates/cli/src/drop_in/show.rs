@@ -1,4 +1,4 @@
-//! What `dlio_benchmark` prints instead of running: `--help`, `--version`, `--cfg`, `--info`.
+//! Output of `dlio_benchmark` for `--help`, `--version`, `--cfg` and `--info`.
 
 use std::fmt::Write as _;
 
@@ -23,10 +23,10 @@ const FLAGS: &str = "\
 --config-name, -cn NAME    Primary configuration NAME.yaml of DIR
 key=value                  Set a key that is there; +key=value adds one; ++key=value does either; ~key deletes";
 
-/// The text to print, if the words ask for one.
+/// Returns the text to print if the command line asks for one instead of a run.
 ///
 /// # Errors
-/// When the configuration cannot be composed.
+/// The configuration cannot be composed.
 pub(super) fn instead_of_a_run(line: &Line) -> Result<Option<String>, Failure> {
     Ok(Some(match (line.print, line.info, line.show) {
         (Some(Print::Version), ..) => version(),
@@ -105,7 +105,7 @@ fn search_path(search: &Search) -> String {
     format!("\nConfig search path\n******************\n{}", table(&header, &rows))
 }
 
-/// A table as Hydra draws it.
+/// Formats a table like Hydra.
 fn table<const N: usize>(header: &[String; N], rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows.iter().chain([header]) {

@@ -1,4 +1,4 @@
-//! The command line of `dlio_benchmark`: Hydra's flags and overrides, in any order, flags in their abbreviations as well.
+//! The command line of `dlio_benchmark`: Hydra's flags and overrides in any order, including abbreviated flags.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use dlio_config::hydra::Show;
 
 use dlio_run::failure::Failure;
 
-/// What the words ask for.
+/// A parsed command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
-    /// `key=value` words, in their order.
+    /// Overrides (`key=value`) in their order.
     pub(super) overrides: Vec<String>,
     /// `--cfg`
     pub(super) show: Option<Shown>,
@@ -19,7 +19,7 @@ pub(super) struct Line {
     pub(super) resolve: bool,
     /// `--info`
     pub(super) info: Option<Info>,
-    /// Something to print instead of a run.
+    /// Text that is printed instead of a run.
     pub(super) print: Option<Print>,
     /// `--config-dir`
     pub(super) config_dir: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub(super) struct Line {
     pub(super) config_name: Option<String>,
 }
 
-/// `--cfg`'s choices.
+/// Values of `--cfg`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
     Job,
@@ -47,7 +47,7 @@ impl From<Shown> for Show {
     }
 }
 
-/// `--info`'s choices.
+/// Values of `--info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Info {
     All,
@@ -58,7 +58,7 @@ pub(super) enum Info {
     SearchPath,
 }
 
-/// Texts.
+/// Texts that are printed instead of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Print {
     Help,
@@ -66,7 +66,7 @@ pub(super) enum Print {
     Version,
 }
 
-/// A flag and whether it takes a value.
+/// A flag, and whether it takes a value.
 const FLAGS: &[(&str, &str, Takes)] = &[
     ("--help", "-h", Takes::Nothing),
     ("--hydra-help", "", Takes::Nothing),
@@ -88,14 +88,14 @@ const FLAGS: &[(&str, &str, Takes)] = &[
 enum Takes {
     Nothing,
     Value,
-    /// One of `--info`'s words, or nothing.
+    /// An optional value of `--info`.
     Choice,
 }
 
-/// Sorts the words.
+/// Parses the arguments.
 ///
 /// # Errors
-/// An unknown flag, a flag without its value, or something that this program does not do.
+/// A flag is unknown, lacks its value, or is not supported.
 pub(super) fn parse(words: impl IntoIterator<Item = String>) -> Result<Line, Failure> {
     let mut line = Line::default();
     let mut words = words.into_iter().peekable();
@@ -128,7 +128,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = String>) -> Result<Line, Fai
     Ok(line)
 }
 
-/// The flag that a word names, in full, abbreviated or short, and the value that is attached to it.
+/// Returns the flag that an argument names (in full, abbreviated or short) and its attached value.
 fn find(word: &str) -> Result<(&'static str, Takes, Option<String>), Failure> {
     let (name, attached) = match word.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
@@ -143,7 +143,7 @@ fn find(word: &str) -> Result<(&'static str, Takes, Option<String>), Failure> {
             return Ok((flag, *takes, attached));
         }
     } else {
-        // `-cjob`: a short flag with its value directly behind it.
+        // `-cjob`: a short flag directly followed by its value.
         let joined = FLAGS
             .iter()
             .filter(|(_, short, takes)| !short.is_empty() && *takes != Takes::Nothing && word.starts_with(short));
@@ -194,7 +194,7 @@ impl Line {
                 self.config_name = Some(name.unwrap_or(value));
             }
             "--config-dir" => self.config_dir = Some(PathBuf::from(value)),
-            // What happens anyway.
+            // This is the default behaviour.
             "--run" => {}
             "--multirun" => {
                 return Err(Failure::usage(

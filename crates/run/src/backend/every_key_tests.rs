@@ -13,7 +13,7 @@ use dlio_plan::{Selection, Split, World};
 use super::*;
 use crate::resolve::connections::Connections;
 
-/// A small workload with everything on: a data set of 16 + 8 files, two epochs, checkpoints.
+/// A small workload with everything on: a dataset of 16 + 8 files, two epochs, checkpoints.
 const BASE: &str = "\
 framework: pytorch
 workflow: {generate_data: true, train: true, evaluation: true, checkpoint: true}

@@ -21,10 +21,10 @@ pub use crate::backend::location::Target;
 use crate::failure::{Code, Failure};
 use crate::resolve::request::Request;
 
-/// What a storage is opened for.
+/// Purpose of an open storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Writing a dataset.
+    /// A dataset is written.
     Generate,
     /// Reading a dataset.
     Read,
@@ -176,7 +176,7 @@ fn shared_config(
     Ok(config)
 }
 
-/// The endpoints of the job that a rank does not use, from the one after its own on.
+/// Returns the endpoints that a rank does not use, beginning after its own.
 fn spares(all: &[String], own: &[String]) -> Vec<String> {
     let after = all.iter().position(|endpoint| own.last() == Some(endpoint)).map_or(0, |index| index + 1);
     let (before, behind) = all.split_at(after.min(all.len()));

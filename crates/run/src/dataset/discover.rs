@@ -1,7 +1,7 @@
-//! Data sets whose files are not named as the configuration names them: parts of larger ones, and those of other programs.
+//! Datasets whose file names differ from those of the configuration: parts of larger datasets, and files of other programs.
 //!
-//! Names are computed, so that fifty million files need no listing. Where the first one is not there, the folder is listed
-//! as the reference does it, and the first files of the sorted list are read.
+//! Names are computed, so that fifty million files need no listing. If the first one does not exist, the folder is listed
+//! like in the reference, and the first files of the sorted list are read.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -20,29 +20,29 @@ use crate::outputs::progress::Shows;
 use crate::session::Session;
 use crate::work::Work;
 
-/// What the files of a split are called.
+/// Names of the files of a split.
 #[derive(Debug, Serialize, Deserialize)]
 enum Names {
-    /// As the configuration says, or nobody knows.
+    /// As the configuration computes them.
     Computed,
-    /// As those of a data set with this many files.
+    /// Those of a larger dataset with this number of files.
     Part(u64),
-    /// Like this, with so many bytes in all.
+    /// These names of files with this total size in bytes.
     Listed(Vec<String>, u64),
 }
 
-/// Files that are not those that the configuration names.
+/// Files whose names differ from those of the configuration.
 pub struct Discovered {
     /// Files that are read.
     pub files: FileSet,
-    /// Splits of which a listing has shown that all files are there.
+    /// Splits whose files all exist, as a listing has shown.
     pub present: Vec<Split>,
 }
 
-/// The files that are read, where they are not those that the configuration names; every rank calls it.
+/// Returns the files that are read if their names differ from those of the configuration; every rank must call it.
 ///
 /// # Errors
-/// There are too few files, or sub-folders other than configured.
+/// There are too few files, or the number of subfolders differs from the configuration.
 pub(crate) async fn files(
     session: &Session,
     storage: &dyn Storage,
@@ -88,8 +88,8 @@ pub(crate) async fn files(
     Ok(Some(Discovered { files: there, present: listed.map(|(split, _)| *split).collect() }))
 }
 
-/// Without a listing the fork expects other names of sub-folders than it generates: rank 0 looks for the first file of each
-/// split in both spellings, and all ranks take what it found.
+/// Without a listing the fork expects other names of subfolders than it generates: rank 0 looks up the first file of each
+/// split in both spellings, and all ranks use the result.
 async fn short_folders(session: &Session, storage: &dyn Storage, files: &FileSet) -> Result<Option<FileSet>, Failure> {
     let mut mine = Vec::new();
     for split in [Split::Train, Split::Eval] {
@@ -108,10 +108,10 @@ async fn short_folders(session: &Session, storage: &dyn Storage, files: &FileSet
     Ok((!found.is_empty()).then_some(short))
 }
 
-/// Whether an object is known not to exist; what else may be wrong with it is told by those who read it.
+/// Returns whether an object is known not to exist; other errors are reported when it is read.
 ///
 /// # Errors
-/// When its endpoint does not answer: nobody else should wait for it once more.
+/// The endpoint does not answer; later steps should not wait for it again.
 async fn is_missing(storage: &dyn Storage, key: &str) -> Result<bool, Failure> {
     match storage.stat(key).await {
         Err(error) if error.kind == ErrorKind::Unreachable => Err(error.into()),
@@ -140,8 +140,8 @@ async fn look(
 
 /// Files of the dataset's format at one depth below the folder of a split.
 ///
-/// As long as they may be the files of a larger dataset of this program, one bit stands for each name; otherwise every name is
-/// kept, because it will be read.
+/// As long as the names may be those of a larger dataset of this program, one bit per name is kept; otherwise all names are kept,
+/// because these files will be read.
 struct Level<'a> {
     files: &'a FileSet,
     split: Split,
@@ -150,9 +150,9 @@ struct Level<'a> {
     count: u64,
     /// The first name in the reference's order.
     first: Option<String>,
-    /// Number of files of the larger dataset that the first listed name belongs to, and which of the wanted ones are there.
+    /// Number of files of the larger dataset to which the first listed name belongs, and a listing of the files that are needed.
     larger: Option<(u64, Listing)>,
-    /// All files, unless `larger` stands for them.
+    /// All files, unless `larger` represents them.
     names: Vec<ListEntry>,
 }
 
@@ -172,7 +172,7 @@ impl Level<'_> {
         }
     }
 
-    /// The dataset that a name belongs to if it is one of this program's with at least as many files as wanted.
+    /// Returns the dataset of this program to which a name belongs, if it has at least as many files as needed.
     fn larger_dataset(&self, key: &str) -> Option<(u64, Listing)> {
         let Self { files, split, .. } = self;
         let count = FileName::parse(key, files.format())?.count;
@@ -184,7 +184,7 @@ impl Level<'_> {
         (count >= files.len(*split)).then(|| (count, whole()))
     }
 
-    /// Number of files of the larger dataset whose first files these are.
+    /// Returns the number of files of the larger dataset whose first files these are.
     fn part_of(&self) -> Option<u64> {
         let (count, listing) = self.larger.as_ref()?;
         let first = FileName::parse(self.first.as_deref()?, self.files.format())?;
@@ -211,8 +211,8 @@ impl<'a> Folder<'a> {
         Self { flat: level(), below: level(), subfolders: BTreeSet::new(), other: None }
     }
 
-    /// Adds a file as the reference does: by the end of its name in the folder itself, where case counts, by its extension
-    /// in small or capital letters in a subfolder, and not at all further down.
+    /// Adds a file like the reference: in the folder itself the name must end with the format (case-sensitive), in a subfolder the
+    /// extension must match in lower or upper case, and files further down are ignored.
     fn add(&mut self, found: &ListEntry, ending: &str) {
         let key = found.key.as_str();
         let rest = key.strip_prefix(self.flat.split.folder()).and_then(|rest| rest.strip_prefix('/'));
@@ -233,7 +233,7 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// The files that are read, and the number of their subfolders.
+    /// Returns the files that are read and the number of their subfolders.
     fn chosen(self, subfolders: u64) -> (Level<'a>, u64) {
         if self.below.count > 0 && (subfolders > 1 || self.flat.count == 0) {
             (self.below, self.subfolders.len() as u64)
@@ -264,7 +264,7 @@ async fn list<'a>(
     }
 }
 
-/// Finds out what the files of a split are called whose first computed name does not exist.
+/// Determines the names of the files of a split whose first computed name does not exist.
 async fn names(session: &Session, storage: &dyn Storage, files: &FileSet, split: Split) -> Result<Names, Failure> {
     let (dataset, ending) = (&session.loaded.workload.dataset, files.format());
     let Some(folder) = list(session, storage, (files, split), false).await? else { return Ok(Names::Computed) };
@@ -314,12 +314,12 @@ async fn names(session: &Session, storage: &dyn Storage, files: &FileSet, split:
     if level.larger.is_none() {
         return Ok(foreign(session, &place, level, wanted));
     }
-    // The names were not kept, because they looked like those of a larger dataset.
+    // The names were not kept because they resembled those of a larger dataset, so the folder is listed again.
     let folder = list(session, storage, (files, split), true).await?;
     Ok(folder.map_or(Names::Computed, |folder| foreign(session, &place, folder.chosen(subfolders).0, wanted)))
 }
 
-/// The first of some names that another program has given, and the size of these files.
+/// Returns the first names of another program's files and their total size.
 fn foreign(session: &Session, place: &str, level: Level<'_>, wanted: u64) -> Names {
     let Level { mut names, order, .. } = level;
     names.sort_by(|one, other| compare(order, &one.key, &other.key));
@@ -334,7 +334,7 @@ fn foreign(session: &Session, place: &str, level: Level<'_>, wanted: u64) -> Nam
     Names::Listed(names.into_iter().map(|found| found.key).collect(), bytes)
 }
 
-/// Order of two names in the reference's sorted list.
+/// Compares two names in the order of the reference's sorted list.
 fn compare(order: ListingOrder, one: &str, other: &str) -> Ordering {
     let base = |name: &str| name.rsplit_once('/').map_or(0, |(folder, _)| folder.len() + 1);
     match order {
@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(part(&all), Some(12));
         assert!(folder(&files, order, &all).flat.names.is_empty());
         assert_eq!(part(&[all[2], "train/zzz.npz", all[0], all[1]]), Some(12));
-        // One of the first is missing, the first name of all is another, or there are fewer files than wanted.
+        // The result is `None` if one of the first files is missing, if another name sorts first, or if there are too few files.
         assert_eq!(part(&[all[0], all[1], all[3]]), None);
         assert_eq!(part(&[all[0], all[1], all[2], "train/aaa.npz"]), None);
         assert_eq!(part(&["train/img_0_of_2.npz", "train/img_1_of_2.npz"]), None);

@@ -1,4 +1,4 @@
-//! The files of a dataset, and what is in them.
+//! The files of a dataset and their layout.
 
 use dlio_config::Workload;
 use dlio_format::{Decode, FileShape, Layout};
@@ -8,21 +8,21 @@ use crate::failure::Failure;
 use crate::layout::layout;
 use crate::work::Work;
 
-/// Which files there are, and what is in them.
+/// The files of a dataset and their layout.
 pub struct DataSet {
     /// Names and shapes of the files.
     pub files: FileSet,
     /// Layout of the files.
     pub layout: Layout,
-    /// Splits of which all files are known to be there.
+    /// Splits whose files are all known to exist.
     pub present: Vec<Split>,
 }
 
 impl DataSet {
-    /// Plans the files; `work` says what is done with their content.
+    /// Plans the files; `work` determines whether their content is verified or decoded.
     ///
     /// # Errors
-    /// When there are no such files, or their content cannot be treated so.
+    /// The format cannot hold such files, or their content cannot be verified or decoded.
     pub(crate) fn new(workload: &Workload, work: Work) -> Result<Self, Failure> {
         let layout = layout(workload)?;
         if work.verify {
@@ -35,7 +35,7 @@ impl DataSet {
         Ok(Self { files, layout, present: Vec::new() })
     }
 
-    /// Bytes of the first file, its index included, where they follow from its shape; 0: nobody knows.
+    /// Returns the size of the first file and its index files in bytes if it follows from the shape; 0: unknown.
     pub fn bytes_of_first(&self) -> u64 {
         if self.files.total() == 0 || self.files.is_listed() || !self.layout.length_follows_from_shape() {
             return 0;

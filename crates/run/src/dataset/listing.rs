@@ -1,7 +1,7 @@
 //! A dataset as the storage lists it, compared with the names that the configuration computes.
 //!
-//! Invariant: memory does not grow with the number of names that are listed. One bit per computed name says whether it was
-//! listed, which is 6 MiB for 50 million files; of names that the dataset does not have, a few examples are kept.
+//! Invariant: memory does not grow with the number of listed names. One bit per computed name records whether it was listed, which
+//! takes 6 MiB for 50 million files; a few examples are kept of names that are not in the dataset.
 
 use std::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ use crate::outputs::meter::{Tally, Task};
 use crate::outputs::progress::Shows;
 use crate::session::Session;
 
-/// Names that a message shows at most.
+/// Largest number of names in a message.
 pub const EXAMPLES: usize = 5;
 
 /// The files of a dataset that a storage has listed.
@@ -52,7 +52,7 @@ impl Unexpected {
 }
 
 impl Listing {
-    /// A listing of these files in which none has been found yet.
+    /// Creates an empty listing of these files.
     #[must_use]
     pub fn new(files: FileSet) -> Self {
         let words = usize::try_from(files.total().div_ceil(64)).unwrap_or(usize::MAX);
@@ -72,38 +72,38 @@ impl Listing {
         }
     }
 
-    /// The dataset's files.
+    /// Returns the files of the dataset.
     #[must_use]
     pub fn files(&self) -> &FileSet {
         &self.files
     }
 
-    /// Number of the dataset's files that were listed.
+    /// Returns the number of files of the dataset that were listed.
     #[must_use]
     pub fn present(&self) -> u64 {
         self.present
     }
 
-    /// Size of these files together, in bytes.
+    /// Returns the total size of the listed files of the dataset in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Number of the dataset's files that were not listed.
+    /// Returns the number of files of the dataset that were not listed.
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.files.total() - self.present
     }
 
-    /// Names that were not listed, in ascending order: at most `most` of them.
+    /// Returns the first `most` names in ascending order that were not listed.
     #[must_use]
     pub fn missing_names(&self, most: usize) -> Vec<String> {
         let all = [Split::Train, Split::Eval].into_iter().flat_map(|split| self.files.by_name(split));
         all.filter(|&combined| !self.has(combined)).take(most).map(|combined| self.files.name(combined)).collect()
     }
 
-    /// Whether the file with this combined number was listed.
+    /// Returns whether the file with this combined number was listed.
     #[must_use]
     pub fn has(&self, combined: u64) -> bool {
         self.bit(combined).is_some_and(|(word, bit)| self.listed[word] & bit != 0)
@@ -115,7 +115,7 @@ impl Listing {
         &self.unexpected
     }
 
-    /// Heap memory of the bits, in bytes.
+    /// Returns the heap memory of the bits in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         size_of_val(&*self.listed)
@@ -130,7 +130,7 @@ impl Listing {
 /// Passes every object below a folder of the data folder to `each`, and counts it in `tally`.
 ///
 /// # Errors
-/// When the storage cannot list the folder.
+/// The storage cannot list the folder.
 pub async fn walk(
     storage: &dyn Storage,
     folder: &str,
@@ -144,15 +144,15 @@ pub async fn walk(
     storage.list(&format!("{folder}/"), &mut page).await.map(|_| ())
 }
 
-/// The line for a listing in which no file is missing.
+/// Returns the log line for a complete listing.
 pub fn complete(split: Split, found: u64, expected: u64) -> String {
     format!("Listing [{}]: {found} file(s), {expected} expected", split.folder())
 }
 
-/// Compares the dataset with what the storage lists (`--list`); only rank 0 does.
+/// Compares the dataset with a listing of the storage on rank 0 (`--list`).
 ///
 /// # Errors
-/// When files are missing; unexpected objects are a warning.
+/// Files are missing; unexpected objects only cause a warning.
 pub(crate) async fn compare(session: &Session, storage: &dyn Storage, files: &FileSet) -> Result<(), Failure> {
     if session.rank() != 0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The one warning about files whose shape is not the workload's.
+//! The warning about files whose shape differs from the workload's.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,17 @@ use crate::dataset::files::DataSet;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// What one rank met: combined numbers of files, and how the first of them differs.
+/// Mismatches of one rank: combined numbers of files, and the difference of the first one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Met {
     files: Vec<u64>,
     first: Option<(u64, String)>,
 }
 
-/// Says how many files of all ranks had another shape, and how the first one differs. Every rank calls it.
+/// Warns about the number of files with another shape on all ranks, and the difference of the first one. Every rank must call it.
 ///
 /// # Errors
-/// When the ranks cannot talk.
+/// The communication between ranks fails.
 pub(crate) async fn say(session: &Session, data: &DataSet) -> Result<(), Failure> {
     let mismatches = data.layout.mismatches();
     let first = mismatches.first().map(|(file, error)| (file, difference(&error)));

@@ -1,4 +1,4 @@
-//! The dataset that a run finds: files of other programs, missing files, shapes that differ.
+//! The dataset of a run: its files, listings, files of other programs, missing files, and files with other shapes.
 
 pub mod discover;
 pub mod files;

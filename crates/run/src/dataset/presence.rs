@@ -1,4 +1,4 @@
-//! Whether a data set is there before it is read, as the MLPerf fork finds out: by listing, or by looking up some names.
+//! Checks that a dataset exists before it is read, like the MLPerf fork: by listing it, or by looking up some names.
 
 use std::collections::BTreeSet;
 
@@ -14,15 +14,15 @@ use crate::outputs::meter::{Tally, Task};
 use crate::outputs::progress::Shows;
 use crate::session::Session;
 
-/// Look-ups at a time.
+/// Number of concurrent look-ups.
 const AT_ONCE: usize = 16;
-/// How many names a message shows.
+/// Largest number of names in a message.
 const SHOWN: usize = 3;
 
-/// Rank 0 lists or looks up, except what is known to be there; the others have nothing to do.
+/// Lists or looks up files on rank 0, except splits that are known to be complete; does nothing on other ranks.
 ///
 /// # Errors
-/// When files are missing.
+/// Files are missing.
 pub(crate) async fn check(session: &Session, storage: &dyn Storage, data: &DataSet) -> Result<(), Failure> {
     let DataSet { files, present, .. } = data;
     if session.rank() != 0 {
@@ -48,7 +48,7 @@ pub(crate) async fn check(session: &Session, storage: &dyn Storage, data: &DataS
     Ok(())
 }
 
-/// The first, the last and every `interval`-th of `count` files; none where the interval is 0.
+/// Returns the first, the last and every `interval`-th of `count` files; none if the interval is 0.
 fn sampled(count: u64, interval: u64) -> BTreeSet<u64> {
     let Ok(step) = usize::try_from(interval) else { return BTreeSet::from([0, count - 1]) };
     if step == 0 || count == 0 {
@@ -81,7 +81,7 @@ async fn look_up(
     Err(Failure::new(
         Code::Data,
         format_args!(
-            "skip_listing: {} of the {} files of {} that were looked up are missing, among them {}: generate the data set \
+            "skip_listing: {} of the {} files of {} that were looked up are missing, among them {}: generate the dataset \
              with the same configuration, or set dataset.num_files_generated when it is part of a larger one",
             missing.len(),
             wanted.len(),

@@ -202,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_allowed_is_said_once() {
-        // No shell can redirect to a file in a folder that does not exist, with sudo or without.
+        // A shell cannot redirect to a file in a missing folder, with or without sudo.
         let cache = PageCache::new("/nowhere/at/all/drop_caches", Duration::from_secs(10));
         let said = cache.drop_before(1).await.unwrap();
         assert!(said.contains("/nowhere/at/all/drop_caches") && said.contains("dlio_rs.drop_caches"), "{said}");

@@ -1,4 +1,4 @@
-//! The one place that reads the wall clock: an anchor that ties the monotonic clock to it, and local time stamps.
+//! The wall clock: an anchor that relates it to the monotonic clock, and local time stamps.
 
 use std::path::Path;
 
@@ -6,19 +6,19 @@ use dlio_event::{Nanos, TimeSource};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// A moment read on both clocks.
+/// A point in time on both clocks.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub struct Anchor {
-    /// Monotonic clock, nanoseconds.
+    /// Monotonic clock in nanoseconds.
     pub monotonic: Nanos,
-    /// Wall clock, nanoseconds since 1970-01-01 UTC.
+    /// Wall clock in nanoseconds since 1970-01-01 UTC.
     pub unix_nanos: i64,
-    /// Local time minus UTC, seconds.
+    /// Local time minus UTC in seconds.
     pub utc_offset_seconds: i32,
 }
 
 impl Anchor {
-    /// Reads both clocks now.
+    /// Reads both clocks.
     pub fn now(time: &dyn TimeSource) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one place that anchors the wall clock")]
         let wall = std::time::SystemTime::now();
@@ -27,19 +27,19 @@ impl Anchor {
         Self { monotonic: time.now(), unix_nanos, utc_offset_seconds: utc_offset(unix_nanos / 1_000_000_000) }
     }
 
-    /// Wall-clock nanoseconds of a monotonic reading.
+    /// Converts a monotonic time to wall-clock time in nanoseconds since 1970.
     pub fn unix_at(&self, at: Nanos) -> i64 {
         let since = i128::from(at) - i128::from(self.monotonic);
         i64::try_from(i128::from(self.unix_nanos) + since).unwrap_or(i64::MAX)
     }
 
-    /// Time stamp in the reference's form, local time, microseconds.
+    /// Formats a time like the reference: local time with microseconds.
     pub fn stamp(&self, at: Nanos) -> String {
         dlio_analyze::outputs::timestamp(self.unix_at(at), self.utc_offset_seconds)
     }
 }
 
-/// Local time minus UTC at a moment, in seconds.
+/// Returns local time minus UTC at a point in time in seconds.
 fn utc_offset(unix_seconds: i64) -> i32 {
     local_zone().to_offset(Timestamp::from_second(unix_seconds).unwrap_or_default()).seconds()
 }

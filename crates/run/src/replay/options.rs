@@ -1,4 +1,4 @@
-//! What is asked of a replayed trace.
+//! Options of a replayed trace.
 
 use dlio_plan::replay::{Late, Mapping, Timing};
 
@@ -8,13 +8,13 @@ use dlio_plan::replay::{Late, Mapping, Timing};
 pub struct TraceOptions {
     /// When operations are issued; `None`: open.
     pub timing: Option<Timing>,
-    /// What happens to operations that are more than 10 ms late, with open timing; `None`: catch-up.
+    /// Treatment of operations that are more than 10 ms late, with open timing; `None`: catch-up.
     pub late: Option<Late>,
-    /// How recorded ranks come to the ranks of the replay; `None`: block.
+    /// Assignment of recorded ranks to the ranks of the replay; `None`: block.
     pub mapping: Option<Mapping>,
     /// Factor by which the replay runs faster than the recording.
     pub speed: Option<f64>,
-    /// First moment, in seconds from the trace's first event.
+    /// Start of the replayed interval in seconds after the first event of the trace.
     pub from: Option<f64>,
     /// End of the replayed interval (exclusive), counted from the first event of the trace.
     pub to: Option<f64>,
@@ -22,27 +22,27 @@ pub struct TraceOptions {
     pub op: Vec<String>,
     /// Replay only these recorded ranks.
     pub rank: Vec<u32>,
-    /// Only objects whose recorded name contains one of these texts.
+    /// Replay only operations on objects whose recorded name contains one of these texts.
     pub object: Vec<String>,
-    /// Only the operations on this share of all objects, such as 10%.
+    /// Replay only operations on this share of all objects, such as `10%`.
     pub sample_objects: Option<String>,
     /// Rules `FROM=TO` or `re:PATTERN=>TO` for names.
     pub map: Vec<String>,
     /// Rules `FROM=TO` for endpoints.
     pub map_endpoint: Vec<String>,
-    /// Attempts that failed when they were recorded are made again.
+    /// Whether attempts that failed when they were recorded are issued again.
     pub issues_failed: bool,
-    /// Write objects whole, once.
+    /// Whether every object is written once with its final size.
     pub whole_writes: bool,
     /// Factor for offsets and sizes.
     pub scale_size: Option<f64>,
     /// Number of passes.
     pub repeat: Option<u32>,
-    /// Operations of a rank at a time, at most; `None`: 64.
+    /// Largest number of operations in flight per rank; `None`: 64.
     pub max_inflight: Option<u32>,
-    /// First bring the objects that the trace reads to their recorded sizes.
+    /// Whether the objects that the trace reads are created with their recorded sizes first.
     pub prepare: bool,
-    /// Report what would be done, and do nothing.
+    /// Whether the replay is only described.
     pub dry_run: bool,
     /// Write and delete the recorded objects themselves.
     pub in_place: bool,
@@ -51,25 +51,25 @@ pub struct TraceOptions {
 }
 
 impl TraceOptions {
-    /// When operations are issued.
+    /// Returns the time at which operations are issued.
     #[must_use]
     pub fn timing(&self) -> Timing {
         self.timing.unwrap_or(Timing::Open)
     }
 
-    /// What happens to late operations.
+    /// Returns the treatment of late operations.
     #[must_use]
     pub fn late(&self) -> Late {
         self.late.unwrap_or(Late::CatchUp)
     }
 
-    /// How recorded ranks come to the ranks of the replay.
+    /// Returns the assignment of recorded ranks to the ranks of the replay.
     #[must_use]
     pub fn mapping(&self) -> Mapping {
         self.mapping.unwrap_or(Mapping::Block)
     }
 
-    /// Name of the timing.
+    /// Returns the name of the timing.
     #[must_use]
     pub fn timing_name(&self) -> &'static str {
         match self.timing() {
@@ -80,7 +80,7 @@ impl TraceOptions {
         }
     }
 
-    /// Name of what happens to late operations.
+    /// Returns the name of the treatment of late operations.
     #[must_use]
     pub fn late_name(&self) -> &'static str {
         match self.late() {

@@ -85,7 +85,7 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
     Ok(())
 }
 
-/// What this rank's objects need, where they are files.
+/// Returns the space that this rank's objects need if they are files.
 fn needs<'a>(session: &Session, objects: impl Iterator<Item = &'a (String, u64)>) -> Result<Vec<Need>, Failure> {
     let Target::Local { root } = Target::of(&session.loaded.workload)? else { return Ok(Vec::new()) };
     let block = FileSystem::of(&root).map_or(1, |system| system.block);
@@ -105,7 +105,7 @@ fn needs<'a>(session: &Session, objects: impl Iterator<Item = &'a (String, u64)>
     Ok(vec![need])
 }
 
-/// Looks this rank's share up.
+/// Looks up this rank's share of the objects.
 async fn look<'a>(
     opened: &Opened,
     needed: impl Iterator<Item = (&'a String, &'a RequiredObject)>,
@@ -116,13 +116,13 @@ async fn look<'a>(
     let look_up = |(key, needed): (&'a String, &'a RequiredObject)| async move {
         match opened.storage.look_up(key).await {
             Ok((Some(found), _)) => Ok((key, needed, Some(found.size))),
-            // A folder that was only looked up is as recorded.
+            // A folder that was only looked up needs no change.
             Ok((None, _)) => Ok((key, needed, Some(needed.bytes))),
             Err(error) if error.kind == ErrorKind::NotFound => Ok((key, needed, None)),
             Err(error) => Err(Failure::from(error)),
         }
     };
-    // In their order, so that the example is the same in every run.
+    // The objects are processed in order, so that the example is the same in every run.
     let found = futures::stream::iter(needed).map(look_up).buffered(LOOKING);
     let mut found = std::pin::pin!(found);
     while let Some((key, needed, found)) = found.try_next().await? {
@@ -130,7 +130,7 @@ async fn look<'a>(
             None if needed.folder => looked.folders.push(key.clone()),
             Some(_) if needed.folder => {}
             None => looked.missing.push((key.clone(), needed.bytes)),
-            // What was read of an object of unknown size is there.
+            // The part of an object of unknown size that was read exists.
             Some(found) if found == needed.bytes || (found > needed.bytes && !needed.exact) => {}
             Some(_) if may_change => looked.other.push((key.clone(), needed.bytes)),
             Some(found) => {

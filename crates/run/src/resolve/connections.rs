@@ -1,5 +1,5 @@
-//! How requests get to the endpoints: through which proxies, with which certificates, and where they name the bucket. Rank 0 reads
-//! the environment; every rank applies the values.
+//! Connection settings of the endpoints: proxies, certificates and addressing style. Rank 0 reads the environment; every rank applies
+//! the values.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use crate::failure::Failure;
 use crate::launch::Environment;
 use crate::resolve::settings::Report;
 
-/// Name of the row of certificate authorities.
+/// Name of the setting of certificate authorities.
 const AUTHORITIES: &str = "certificate authorities";
 
-/// What rank 0 found.
+/// The connection settings that rank 0 found.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Connections {
-    /// Certificates that https endpoints may use besides the system's.
+    /// Certificate authorities for https endpoints, in addition to the system's.
     #[serde(with = "crate::resolve::wire_path::optional")]
     pub ca_bundle: Option<PathBuf>,
-    /// Variables about proxies.
+    /// Environment variables of proxies.
     proxies: Vec<(String, String)>,
 }
 
 impl Connections {
-    /// What keys, environment and profile say; the endpoints of a registry are reached directly.
+    /// Finds the settings in keys, environment and profile; the endpoints of a registry are accessed without a proxy.
     pub fn find(workload: &Workload, report: &mut Report, env: &Environment, registry: bool) -> Self {
         let bundle = workload.storage.ca_bundle.clone();
         if let Some(bundle) = &bundle {
@@ -42,10 +42,10 @@ impl Connections {
         Self { ca_bundle: bundle.map(PathBuf::from), proxies }
     }
 
-    /// Writes it into the settings of a client.
+    /// Applies the settings to the configuration of a client.
     ///
     /// # Errors
-    /// When a request would go through a proxy that is no HTTP proxy.
+    /// A request would use a proxy that is not an HTTP proxy.
     pub fn apply(&self, workload: &Workload, config: &mut S3Config) -> Result<(), Failure> {
         let get = |name: &str| self.proxies.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         config.proxies = Proxies::from_variables(get);
@@ -61,10 +61,10 @@ impl Connections {
         Ok(())
     }
 
-    /// Makes a client of all endpoints as a run would; returns what is to be said about the ways to them.
+    /// Creates a client for all endpoints as a run would, and returns remarks about its connections.
     ///
     /// # Errors
-    /// When a run could not make it.
+    /// A run could not create the client.
     pub fn check(
         &self,
         workload: &Workload,
@@ -86,7 +86,7 @@ impl Connections {
     }
 }
 
-/// What everybody who looks at the screen should know about the connections to these endpoints.
+/// Returns warnings about the connections to these endpoints.
 pub fn warnings(workload: &Workload, endpoints: &[String]) -> Vec<String> {
     let secure = endpoints.is_empty() || endpoints.iter().any(|uri| uri.starts_with("https:"));
     match (workload.storage.verify, secure) {

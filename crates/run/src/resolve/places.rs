@@ -1,4 +1,4 @@
-//! The places that say something about a run besides its configuration: options, environment, AWS profile, registry.
+//! Sources of settings other than the configuration: options, environment, AWS profile, registry.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,15 @@ use crate::resolve::location;
 use crate::resolve::settings::Given;
 use crate::resolve::source::Wanted;
 
-/// What was found at each place.
+/// The content of all sources of settings.
 pub struct Places<'a> {
     wanted: &'a Wanted,
-    /// The configuration without what the environment adds to it.
+    /// The configuration without overrides from the environment.
     written: &'a Loaded,
     /// Environment variables.
     pub env: &'a Environment,
     flags: BTreeMap<String, String>,
-    /// Empty where nothing is on S3: then nobody asks, and a profile that is not there is no mistake.
+    /// The AWS profile; empty if nothing is on S3, so that a missing profile is no error then.
     pub profile: Profile,
     /// Content of the registry, if there is one.
     pub registry: Option<Registry>,
@@ -34,7 +34,7 @@ pub struct Places<'a> {
     folder: Option<PathBuf>,
 }
 
-/// What servers have left in a registry.
+/// The content of a registry.
 pub struct Registry {
     /// Folder of the registry.
     pub folder: PathBuf,
@@ -45,10 +45,10 @@ pub struct Registry {
 }
 
 impl<'a> Places<'a> {
-    /// Looks at everything but the registry; `flags` are the options of the command line that count, by name.
+    /// Reads all sources except the registry; `flags` are the given options by name.
     ///
     /// # Errors
-    /// When a place of data is none, or the AWS profile that the environment names does not exist.
+    /// A data location is invalid, or the AWS profile that the environment names does not exist.
     pub fn new(
         wanted: &'a Wanted,
         flags: BTreeMap<String, String>,
@@ -65,10 +65,10 @@ impl<'a> Places<'a> {
         Ok(Self { wanted, written, env, flags, profile, registry: None, on_s3, folder })
     }
 
-    /// Waits, at most `--registry-wait`, until every endpoint of the registry that a run on S3 names is announced, if it names one.
+    /// Waits up to `--registry-wait` until every endpoint of the named registry is announced; does nothing if no registry is named.
     ///
     /// # Errors
-    /// When it cannot be read, or endpoints are missing when time is up.
+    /// The registry cannot be read, or endpoints are still missing after that time.
     pub async fn read_registry(
         &mut self,
         target: &Options,
@@ -79,7 +79,7 @@ impl<'a> Places<'a> {
         self.look_into_registry(target.registry_wait, observer, remarks).await
     }
 
-    /// As [`Self::read_registry`], waiting this long for the registry that the flags or the configuration name.
+    /// Like [`Self::read_registry`], with this time limit.
     ///
     /// # Errors
     /// If the registry cannot be read or has no servers when the time is over.
@@ -103,12 +103,12 @@ impl<'a> Places<'a> {
         Ok(())
     }
 
-    /// Whether a registry is named.
+    /// Returns whether a registry is named.
     pub fn has_registry(&self) -> bool {
         self.folder.is_some()
     }
 
-    /// What all of them say.
+    /// Returns the content of all sources.
     pub fn given(&self) -> Given<'_> {
         let registry = self.registry.as_ref();
         Given {

@@ -1,4 +1,4 @@
-//! Temporary credentials on all ranks: each renews by itself, and proves at the start that it can.
+//! Temporary credentials on all ranks: each rank renews its own, and verifies at the start that it can.
 
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use crate::failure::{Code, Failure};
 use crate::ranks::Ranks;
 use crate::resolve::request::Request;
 
-/// Longest wait for a rank's own credentials at the start.
+/// Time limit for a rank's own credentials at the start.
 const PROOF: Duration = Duration::from_secs(20);
 
-/// Lets this rank keep its credentials new, where they end; returns what is to be said about ranks that cannot. Every rank calls it.
+/// Starts the renewal of this rank's credentials if they expire; returns a warning about ranks that cannot renew theirs. Every rank
+/// must call it.
 ///
 /// # Errors
-/// When a thread cannot be started, on any rank.
+/// A thread cannot be started on one of the ranks.
 pub async fn start(comm: &Ranks, request: &mut Request) -> Result<Option<String>, Failure> {
     let (Some(ends), Some(provider)) = (request.credentials_end, request.provider.clone()) else { return Ok(None) };
     let place = comm.place();

@@ -1,5 +1,5 @@
-//! What rank 0 resolves and every rank receives, so that nothing depends on the environment of remote nodes:
-//! configuration text, environment values that it names, endpoints, credentials, output folder.
+//! The resolved run: rank 0 resolves it and every rank receives it, so that nothing depends on the environment of remote nodes.
+//! It holds the configuration text, the environment values that it names, endpoints, credentials and the output folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,51 +25,51 @@ use crate::resolve::settings::{self, Report};
 use crate::resolve::source::{Wanted, parse_overrides};
 use crate::resolve::{credentials, endpoints, environment};
 
-/// Name of the row of the output folder.
+/// Name of the setting of the output folder.
 const OUTPUT: &str = "output folder";
 
-/// The resolved request of one run.
+/// A run whose settings are all resolved.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Request {
     /// Configuration text and overrides.
     pub wanted: Wanted,
     /// Environment values that the configuration names.
     env: BTreeMap<String, String>,
-    /// Overrides that other environment values amount to.
+    /// Overrides from environment variables and options.
     settings: Vec<String>,
-    /// S3 endpoints in their order; empty on local storage.
+    /// S3 endpoints in their configured order; empty for local storage.
     pub endpoints: Vec<String>,
-    /// S3 credentials in their wire form; empty: none needed.
+    /// Serialized S3 credentials; empty: none are needed.
     pub credentials: Vec<u8>,
-    /// When they end, since 1970; `None`: they do not, or nobody says.
+    /// Expiry of the credentials as time since 1970; `None`: they do not expire, or the expiry is unknown.
     pub credentials_end: Option<Duration>,
-    /// What gives new ones before then.
+    /// Provider of new credentials.
     pub provider: Option<Provider>,
-    /// What keeps them new on this rank.
+    /// Renewal of the credentials on this rank.
     #[serde(skip)]
     pub renewal: Option<Renewal>,
     /// S3 region.
     pub region: String,
-    /// How requests get to the endpoints.
+    /// Proxies, certificates and addressing style.
     pub connections: Connections,
     /// Output folder.
     #[serde(with = "crate::resolve::wire_path")]
     pub output: PathBuf,
-    /// Nobody named the output folder: it is made for this run alone.
+    /// Whether the output folder was not named, so that a new one is created for this run.
     pub output_named_here: bool,
-    /// What rank 0's lock file of the output folder holds; empty: there is none.
+    /// Content of the lock file that rank 0 has in the output folder; empty: there is none.
     pub output_token: String,
-    /// Rank 0's clocks at the start.
+    /// Clocks of rank 0 at the start.
     pub anchor: Anchor,
     /// Command line, for the trace.
     pub argv: Vec<String>,
-    /// What rank 0 has to say about these choices.
+    /// Remarks of rank 0 about these choices.
     pub remarks: Vec<String>,
-    /// Where the settings came from, and what else was given.
+    /// Origins of the settings, and values that were given but are not used.
     pub report: Report,
 }
 
-/// The text of a file `.env`, where there is one and the dialect has it.
+/// Reads the file `.env`, if it exists and the dialect uses it.
 fn dotenv_text(path: &Path, wanted: bool) -> Result<Option<String>, Failure> {
     if !wanted {
         return Ok(None);
@@ -82,10 +82,10 @@ fn dotenv_text(path: &Path, wanted: bool) -> Result<Option<String>, Failure> {
 }
 
 impl Request {
-    /// Resolves everything; only rank 0 does this.
+    /// Resolves all settings; only rank 0 calls it.
     ///
     /// # Errors
-    /// When the configuration is wrong, the registry is empty or credentials are missing.
+    /// The configuration is invalid, the registry is empty or credentials are missing.
     pub async fn resolve(
         wanted: Wanted,
         target: &Options,
@@ -137,15 +137,15 @@ impl Request {
         Ok(request)
     }
 
-    /// The configuration, the same on every rank.
+    /// Loads the configuration, which is the same on every rank.
     ///
     /// # Errors
-    /// When it is wrong.
+    /// The configuration is invalid.
     pub fn load(&self) -> Result<Loaded, Failure> {
         load_with(&self.wanted, &self.settings, &self.env)
     }
 
-    /// Whether `--retry-for` says how long S3 operations are repeated.
+    /// Returns whether `--retry-for` is given.
     pub fn has_retry_flag(&self) -> bool {
         self.settings.iter().any(|setting| setting.starts_with("++dlio_rs.retry_for="))
     }
@@ -155,8 +155,8 @@ impl Request {
         !self.credentials.is_empty()
     }
 
-    /// Lets the environment say what the configuration leaves open. Dialect `mlperf` also has a file `.env`, whose
-    /// variables count where the process has none of their name; returns all of them.
+    /// Applies environment variables to keys that the configuration does not set. Dialect `mlperf` also reads the file `.env`, whose
+    /// variables have lower precedence than those of the process. Returns all variables.
     fn take_environment(&mut self, env: &Environment) -> Result<Environment, Failure> {
         const FILE: &str = ".env";
         let loaded = self.load()?;
@@ -176,7 +176,7 @@ impl Request {
         Ok(env)
     }
 
-    /// Lets the AWS profile say where requests name the bucket, if no key does.
+    /// Takes the addressing style from the AWS profile if no key sets it.
     fn take_addressing(&mut self, loaded: Loaded, places: &Places<'_>) -> Result<Loaded, Failure> {
         let storage = &loaded.workload.storage;
         let said = storage.addressing_style.is_some() || storage.s3_force_path_style.is_some();
@@ -189,12 +189,12 @@ impl Request {
         }
     }
 
-    /// What the table of settings says, else a dated folder.
+    /// Returns the output folder from the table of settings, or a dated folder.
     fn output_folder(&mut self, loaded: &Loaded, target: &Options, time: &dyn TimeSource) -> Result<PathBuf, Failure> {
         let row = self.report.rows.iter().find(|row| row.setting == OUTPUT && !row.from.is_empty());
         let configured = row.map(|row| location::named(&row.from, Path::new(&row.value))).transpose()?;
         self.output_named_here = configured.is_none();
-        // The table holds text, and a path need not be Unicode.
+        // The option takes precedence over the table, which holds text, because a path need not be Unicode.
         let configured = target.output.clone().or(configured);
         let folder = configured.unwrap_or_else(|| {
             let stamp = self.anchor.stamp(time.now()).replace(['T', ':'], "-");
@@ -204,7 +204,7 @@ impl Request {
         std::path::absolute(&folder).map_err(|error| Failure::file("finding the output folder", &folder, &error))
     }
 
-    /// Endpoints, keys, region and certificates: those of the registry belong together, whatever the file says about others.
+    /// Resolves endpoints, keys, region and certificates; those of a registry are used together and take precedence.
     async fn resolve_s3(
         &mut self,
         workload: &Workload,
@@ -223,7 +223,7 @@ impl Request {
         self.find_credentials(&workload.storage, places, observer).await
     }
 
-    /// The registry's keys or the configuration's come first, then the AWS chain.
+    /// Finds the credentials: keys of the registry or the configuration, then the AWS credential chain.
     async fn find_credentials(
         &mut self,
         storage: &Storage,
@@ -250,7 +250,7 @@ impl Request {
 /// Loads a configuration with these environment values.
 ///
 /// # Errors
-/// When it is wrong; all that is wrong is in the message.
+/// The configuration is invalid; the message lists all errors.
 pub fn load(wanted: &Wanted, env: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
     load_with(wanted, &[], env)
 }

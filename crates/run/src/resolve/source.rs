@@ -1,4 +1,4 @@
-//! From the words of the command line to a configuration: a file or a bundled workload, and overrides.
+//! The source of a configuration: a file or a bundled workload, and overrides.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,26 +9,26 @@ use crate::failure::Failure;
 use crate::message::Level;
 use crate::resolve::suggest;
 
-/// Name of the configuration that a replayed trace has: overrides say the rest.
+/// Name of the configuration of a replayed trace; overrides set its keys.
 pub const REPLAY: &str = "replay of a trace";
 const REPLAY_YAML: &str =
     "model: {name: replay}\nworkflow: {generate_data: false, train: false}\ndlio_rs: {dialect: native}\n";
 
-/// A configuration as it is asked for.
+/// A configuration as the user names it.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigWords {
     /// DLIO YAML file or name of a bundled workload, and overrides in Hydra's form.
     pub words: Vec<String>,
-    /// How the keys are understood; `None`: `dlio_rs.dialect`, then `dlio`.
+    /// Meaning of the keys; `None`: `dlio_rs.dialect`, then `dlio`.
     pub dialect: Option<Dialect>,
-    /// Unknown keys are errors.
+    /// Whether unknown keys are errors.
     pub strict: bool,
 }
 
-/// What the user asked for, before it is parsed: texts only, so that rank 0 can send it to all ranks.
+/// The source of a configuration as texts, before it is parsed, so that rank 0 can send it to all ranks.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Wanted {
-    /// File name or bundled name, for messages.
+    /// File name or name of the bundled workload, for messages.
     pub name: String,
     /// The YAML text.
     pub yaml: String,
@@ -36,25 +36,25 @@ pub struct Wanted {
     pub overrides: Vec<String>,
     /// Dialect from the command line.
     pub dialect: Option<String>,
-    /// Options that other places can say as well, by name.
+    /// Options by name that other sources can set as well.
     pub flags: BTreeMap<String, String>,
-    /// What only the MLPerf Storage fork has, where it decided the dialect or would have.
+    /// Evidence that the configuration is for the MLPerf Storage fork, which selects the dialect unless it is given.
     pub marks: Option<String>,
-    /// Unknown keys are errors.
+    /// Whether unknown keys are errors.
     pub strict: bool,
-    /// The run was asked for as `dlio_benchmark`.
+    /// Hydra's part of a run that was started as `dlio_benchmark`.
     pub hydra: Option<HydraRun>,
 }
 
-/// What Hydra would do for a run of the reference.
+/// The run folder and files that Hydra creates for a run of the reference.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct HydraRun {
-    /// Absolute run folder; also the output folder where nothing else is configured.
+    /// Absolute path of the run folder, which is also the default output folder.
     #[serde(with = "crate::resolve::wire_path")]
     pub folder: PathBuf,
-    /// Folder below it that takes the files; `None`: they are not written.
+    /// Folder below the run folder for the files; `None`: they are not written.
     pub subfolder: Option<String>,
-    /// The run folder becomes the working directory.
+    /// Whether the run folder becomes the working directory.
     pub chdir: bool,
     /// Names and contents of the files.
     pub files: [(String, String); 3],
@@ -62,18 +62,18 @@ pub struct HydraRun {
     pub level: Level,
     /// `DFTRACER_ENABLE`
     pub pfw: bool,
-    /// `DLIO_OUTPUT_FOLDER`, which dialect `mlperf` follows.
+    /// Value of `DLIO_OUTPUT_FOLDER`, which dialect `mlperf` uses.
     #[serde(with = "crate::resolve::wire_path::optional")]
     pub output: Option<PathBuf>,
-    /// What rank 0 has to say about these choices.
+    /// Remarks of rank 0 about these choices.
     pub remarks: Vec<String>,
-    /// What was asked for and has no effect.
+    /// Warnings about options without effect.
     pub warnings: Vec<String>,
 }
 
 #[cfg(test)]
 impl Wanted {
-    /// Overrides of no file in particular.
+    /// Creates a source of overrides alone.
     pub fn of_test(overrides: &[&str]) -> Self {
         Self {
             name: "test.yaml".to_owned(),
@@ -89,10 +89,10 @@ impl Wanted {
 }
 
 impl HydraRun {
-    /// Makes the run folder and writes the files.
+    /// Creates the run folder and writes the files.
     ///
     /// # Errors
-    /// When the folder takes no file.
+    /// The folder is not writable.
     pub fn write(&self) -> Result<(), Failure> {
         let making = |folder: &Path| {
             std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating the run folder", folder, &error))
@@ -107,10 +107,10 @@ impl HydraRun {
     }
 }
 
-/// Sorts the words into configuration and overrides and reads the file.
+/// Separates configuration and overrides, and reads the file.
 ///
 /// # Errors
-/// When no configuration is named (and there is no `default`), when two are, or when the file cannot be read.
+/// No configuration is named (and there is no `default`), two are named, or the file cannot be read.
 pub fn find(args: &ConfigWords, default: Option<&str>) -> Result<Wanted, Failure> {
     let (overrides, names): (Vec<&String>, Vec<&String>) = args.words.iter().partition(|word| is_override(word));
     let parsed = parse_overrides(overrides.iter().map(|text| text.as_str()))?;
@@ -146,7 +146,7 @@ pub fn find(args: &ConfigWords, default: Option<&str>) -> Result<Wanted, Failure
     })
 }
 
-/// What a word that is no configuration may have been: the value of `--overwrite`, or that of an override behind a blank.
+/// Returns a hint for a word that may be the value of `--overwrite`, or of an override that was written with a blank.
 fn blank(args: &ConfigWords, word: &str) -> String {
     if matches!(word, "data" | "output" | "all") {
         return format!("; `--overwrite={word}` is written without a blank");
@@ -165,15 +165,15 @@ fn blank(args: &ConfigWords, word: &str) -> String {
     }
 }
 
-/// Parses overrides; the first bad one is the error.
+/// Parses overrides; the error is that of the first invalid one.
 ///
 /// # Errors
-/// When an override has not Hydra's form.
+/// An override does not have Hydra's syntax.
 pub fn parse_overrides<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Override>, Failure> {
     texts.map(|text| Override::parse(text).map_err(Failure::usage)).collect()
 }
 
-/// Whether a word is an override (`a.b=v`, `++a=v`, `~a`) and not a file that happens to contain `=`.
+/// Returns whether a word is an override (`a.b=v`, `++a=v`, `~a`) and not a file whose name contains `=`.
 fn is_override(word: &str) -> bool {
     (word.contains('=') || word.starts_with('~')) && !Path::new(word).is_file()
 }
@@ -183,7 +183,7 @@ fn read(name: &str) -> Result<(String, String), Failure> {
         return Ok((name.to_owned(), REPLAY_YAML.to_owned()));
     }
     let path = Path::new(name);
-    // Rank 0 reads it once, but a stream may be one that never ends: only a file is taken.
+    // Only regular files are read, because a stream may never end.
     if path.exists() && !path.is_dir() {
         let yaml = dlio_storage::regular_file::read_text(path)
             .map_err(|error| Failure::usage(format_args!("reading the configuration {name}: {error}")))?;

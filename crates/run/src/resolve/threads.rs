@@ -1,7 +1,7 @@
-//! How many threads the machine's size stands for where the MLPerf fork leaves it to the machine.
+//! Thread counts that follow from the size of the node, in the dialect of the MLPerf fork.
 //!
-//! The fork also refuses numbers of workers whose pinned memory the node does not have. Nothing is pinned here, readers
-//! hold chunks rather than records, and so there is nothing to refuse.
+//! The fork also rejects numbers of workers whose pinned memory exceeds that of the node. Here nothing is pinned and readers
+//! hold chunks instead of records, so there is no such limit.
 
 use dlio_comm::Communicator;
 use dlio_config::Workload;
@@ -19,18 +19,18 @@ struct Threads {
     write: u32,
 }
 
-/// A node as seen by one of its ranks.
+/// Processors and ranks of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Node {
     processors: u32,
     ranks: u32,
 }
 
-/// Replaces the fork's 1, which stands for "from the machine", and says by what. All ranks use what the smallest node
-/// has, as a plan has one number of lanes.
+/// Replaces thread counts of 1, which stand for a number that follows from the node, and returns a remark about it. All ranks use the
+/// numbers of the smallest node, because a plan has one number of lanes.
 ///
 /// # Errors
-/// When the ranks cannot talk.
+/// The communication between ranks fails.
 pub async fn apply(
     comm: &dyn Communicator,
     processors: u64,

@@ -1,5 +1,4 @@
-//! Keys that are right by themselves and have no effect in this run, because of what the other keys, the endpoints and the
-//! ranks are.
+//! Warnings about valid keys that have no effect in this run because of other keys, the endpoints or the number of ranks.
 
 use dlio_config::Loaded;
 use dlio_config::vocabulary::StorageType;
@@ -8,7 +7,7 @@ use serde_json::Value;
 use crate::backend::assign::share;
 use crate::resolve::connections;
 
-/// Keys that only requests to S3 read.
+/// Keys that only affect requests to S3.
 const OF_S3: &[&str] = &[
     "storage.storage_options.access_key_id",
     "storage.storage_options.secret_access_key",
@@ -35,13 +34,13 @@ const OF_S3: &[&str] = &[
     "dlio_rs.split_concurrency",
 ];
 
-/// Keys that only data in files read.
+/// Keys that only affect data in files.
 const OF_FILES: &[&str] = &["reader.odirect", "dlio_rs.generate_odirect", "dlio_rs.direct_chunk"];
 
-/// Keys that only checkpoints read.
+/// Keys that only affect checkpoints.
 const OF_CHECKPOINTS: &[&str] = &["dlio_rs.checkpoint_read_blocks", "dlio_rs.checkpoint_read_bytes"];
 
-/// What of a configuration has no effect at these endpoints, with so many ranks.
+/// Returns a warning for each group of keys that has no effect with these endpoints and this number of ranks.
 pub fn warnings(loaded: &Loaded, (endpoints, size): (&[String], u32), on_s3: bool) -> Vec<String> {
     let workload = &loaded.workload;
     let mut warnings = Vec::new();
@@ -61,7 +60,7 @@ pub fn warnings(loaded: &Loaded, (endpoints, size): (&[String], u32), on_s3: boo
     warnings
 }
 
-/// Keys about several endpoints.
+/// Keys that only affect runs with several endpoints.
 fn spreading(loaded: &Loaded, endpoints: &[String], size: u32) -> Option<String> {
     const BALANCE: &str = "storage.load_balance_strategy";
     const MAPPING: &str = "dlio_rs.endpoint_mapping";
@@ -76,7 +75,7 @@ fn spreading(loaded: &Loaded, endpoints: &[String], size: u32) -> Option<String>
     }
 }
 
-/// One line for those of the keys that are given.
+/// Returns one line for the given keys, if any.
 fn together(loaded: &Loaded, keys: &[&str], why: &str) -> Option<String> {
     let given = |key: &&&str| {
         let value = loaded.resolved.pointer(&format!("/workload/{}", key.replace('.', "/")));

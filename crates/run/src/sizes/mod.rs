@@ -1,7 +1,7 @@
-//! How many bytes a workload stores, reads and keeps, and how long it takes at least: told before the first byte.
+//! Sizes of a workload in bytes (stored, read, kept) and a lower bound of its duration, known before the first byte is written.
 //!
-//! Invariant: a size is exact where the shape of the files decides it; where compression or text decides it, it is an
-//! estimate that says so and how it was made. Nothing here costs more for fifty million files than for a thousand.
+//! Invariant: a size is exact if it follows from the shape of the files. If it depends on compression or text, it is marked as an
+//! estimate with its method. The cost is the same for fifty million files and for a thousand.
 
 mod checkpoints;
 mod dataset;
@@ -21,23 +21,23 @@ use dlio_plan::{CheckpointPlan, FileSet, TrainingPlan};
 use crate::failure::Failure;
 use crate::layout::layout;
 
-/// All sizes of a workload on so many ranks.
+/// All sizes of a workload on a number of ranks.
 pub struct Sizes {
-    /// The data set; `None` in a run of checkpoints alone.
+    /// The dataset; `None` in a run that only takes checkpoints.
     pub data: Option<DataSizes>,
-    /// What the training reads.
+    /// Bytes that the training reads.
     pub reads: Option<ReadSizes>,
-    /// The checkpoints.
+    /// The checkpoints, if there are any.
     pub checkpoints: Option<CheckpointSizes>,
-    /// How long the run takes at least.
+    /// Lower bound of the duration of the run.
     pub duration: Duration,
 }
 
 impl Sizes {
-    /// The sizes of what these plans do.
+    /// Computes the sizes for these plans.
     ///
     /// # Errors
-    /// When files of this shape cannot be written.
+    /// Files of this shape cannot be written.
     pub fn new(
         workload: &Workload,
         training: Option<&TrainingPlan>,

@@ -30,9 +30,9 @@ pub struct ReadSizes {
     all: u64,
     /// Bytes that all ranks read in each later epoch, if there are any.
     pub later_all: Option<u64>,
-    /// Bytes of one evaluation.
+    /// Bytes that one evaluation reads.
     pub evaluation: u64,
-    /// Bytes of the whole run.
+    /// Bytes that the whole run reads.
     pub run: u64,
     /// Whether every read was counted. Reads of evaluations are always estimated.
     pub is_exact: bool,

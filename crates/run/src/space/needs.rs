@@ -17,7 +17,7 @@ use crate::session::Session;
 use crate::sizes::{CheckpointSizes, DataSizes, amount, rank_objects};
 use crate::work::Work;
 
-/// Bytes of a trace per event, and events per operation on a sample.
+/// Size of a trace in bytes per event, and number of events per operation on a sample.
 const EVENT_BYTES: u64 = 10;
 const EVENTS: u64 = 5;
 

@@ -1,4 +1,4 @@
-//! What the places say.
+//! The values that all sources give for settings.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub const MARKS: &str = "marks of the fork";
 const DATA: &str = "dataset.data_folder";
 const ROOT: &str = "storage.storage_root";
 
-/// Everything that can say something about a setting.
+/// All sources of settings with their content.
 pub struct Given<'a> {
     /// Configuration that the user selected.
     pub wanted: &'a Wanted,
@@ -28,17 +28,17 @@ pub struct Given<'a> {
     pub env: &'a Environment,
     /// Profile of the AWS CLI.
     pub profile: &'a Profile,
-    /// Options of the command line, by name.
+    /// Given command line options by name.
     pub flags: &'a BTreeMap<String, String>,
-    /// Endpoints that the registry announces; `None`: there is none.
+    /// Endpoints that the registry announces; `None`: there is no registry.
     pub registry: Option<&'a [String]>,
-    /// Whether it has keys as well.
+    /// Whether the registry has a key pair.
     pub registry_keys: bool,
     /// Whether data or checkpoints are on S3.
     pub on_s3: bool,
 }
 
-/// The options of a command line that other places can say as well.
+/// Returns the command line options that other sources can set as well.
 pub fn flags(wanted: &Wanted, target: &Options) -> BTreeMap<String, String> {
     let Options { registry, output, no_verify_ssl, .. } = target;
     let paths = [("--registry", registry), ("--output", output)];
@@ -53,7 +53,7 @@ impl Given<'_> {
         self.loaded.workload.dlio_rs.dialect.rules()
     }
 
-    /// What a source says; `None`: nothing.
+    /// Returns the value that a source gives; `None`: none.
     pub fn text(&self, source: Source) -> Option<String> {
         let said = match source {
             Source::Flag(name) => self.flags.get(name).cloned(),
@@ -61,7 +61,7 @@ impl Given<'_> {
             Source::Key(key) => {
                 self.key(key).filter(|_| dlio_config::has_key(key, self.loaded.workload.dlio_rs.dialect))
             }
-            // A root without a scheme counts beside a folder without one, with which it makes one place.
+            // A root without a scheme is combined with a folder without a scheme.
             Source::Scheme(ROOT) if self.has_scheme(DATA) => {
                 self.key(ROOT).filter(|root| !matches!(root.as_str(), "." | "./"))
             }
@@ -81,7 +81,7 @@ impl Given<'_> {
         said.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// The name of a source in messages.
+    /// Returns the name of a source for messages.
     pub(super) fn name(&self, source: Source) -> String {
         match source {
             Source::Flag(name) | Source::Variable(name) => name.to_owned(),
@@ -102,7 +102,7 @@ impl Given<'_> {
         self.key(key).is_some_and(|text| !matches!(Location::parse(&text), Ok(Location::Plain(_))))
     }
 
-    /// In dialect `mlperf`, by the reference's name.
+    /// Returns `DLIO_OUTPUT_FOLDER` of a run as `dlio_benchmark` in dialect `mlperf`.
     fn output_variable(&self) -> Option<String> {
         let run = self.wanted.hydra.as_ref().filter(|_| self.rules().reads_fork_environment)?;
         run.output.as_ref().map(|path| path.display().to_string())
@@ -130,7 +130,7 @@ impl Given<'_> {
 
     fn hydra_folder(&self) -> Option<String> {
         let Some(run) = &self.wanted.hydra else { return self.loaded.hydra_run_dir.clone() };
-        // Hydra's own files go there all the same, so it is used.
+        // Hydra's files are written there in any case, so the value is used.
         let elsewhere = self.key("output.folder").or_else(|| self.output_variable()).is_some();
         (!elsewhere).then(|| run.folder.display().to_string())
     }
@@ -157,12 +157,12 @@ impl Given<'_> {
     }
 }
 
-/// A value without its secret.
+/// Returns a value with its secret masked.
 fn shown(name: &str, value: String) -> String {
     match name {
         _ if value.trim().is_empty() => value,
         "AWS_SECRET_ACCESS_KEY" => "***".to_owned(),
-        // A proxy may be named with a password.
+        // The URL of a proxy may contain a password.
         _ if name.to_ascii_uppercase().ends_with("_PROXY") => match value.rsplit_once('@') {
             Some((_, host)) => format!("***@{host}"),
             None => value,

@@ -1,5 +1,5 @@
-//! Where settings come from: one table of everything that more than one place can say, in the order of precedence, and
-//! what a run makes of it: each value, where it came from, and what else was given and not used.
+//! Origins of settings: a table of all settings that several sources can give, in the order of precedence, and a report of each
+//! value, its origin, and values that were given but are not used.
 
 mod given;
 mod table;
@@ -10,10 +10,10 @@ pub use given::{Given, MARKS, flags};
 use table::Excluded;
 pub use table::{ENDPOINTS, SETTINGS, Setting, Source};
 
-/// What became of every setting that somebody said something about.
+/// The values and origins of all settings that a source gives.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// In the order of the table.
+    /// One row per setting, in the order of the table.
     pub rows: Vec<Row>,
 }
 
@@ -22,52 +22,52 @@ pub struct Report {
 pub struct Row {
     /// Its name.
     pub setting: String,
-    /// Its value; secrets are not shown.
+    /// The value, with secrets masked.
     pub value: String,
-    /// Where it came from.
+    /// The origin of the value.
     pub from: String,
-    /// What else was given.
+    /// Other given values.
     pub unused: Vec<Unused>,
 }
 
-/// Something that was given and not used.
+/// A value that was given but is not used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unused {
-    /// Who gave it.
+    /// The source that gives it.
     pub source: String,
-    /// What it says.
+    /// The value.
     pub value: String,
-    /// Why it does not count.
+    /// The reason why it is not used.
     pub why: String,
-    /// Whether somebody may believe that it counts, so that a run says so before it begins.
+    /// Whether the user may expect it to be used, so that the run warns about it.
     pub misleads: bool,
 }
 
 impl Report {
-    /// What the table makes of what is given.
+    /// Evaluates the table for the content of all sources.
     pub fn new(given: &Given<'_>) -> Self {
         Self { rows: SETTINGS.iter().filter_map(|setting| row(setting, given)).collect() }
     }
 
-    /// The value of a setting, where somebody gave it.
+    /// Returns the value of a setting if a source gives it.
     pub fn value(&self, setting: &str) -> Option<&str> {
         self.rows.iter().find(|row| row.setting == setting && !row.from.is_empty()).map(|row| row.value.as_str())
     }
 
-    /// Says of a setting how it came out where the table could not know it, and drops what is no contradiction then.
+    /// Sets the final value of a setting that the table could not determine, and removes unused values that agree with it.
     pub fn settle(&mut self, setting: &str, value: impl Into<String>) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.setting == setting) {
             row.value = value.into();
         }
     }
 
-    /// One line for each thing that was given and not used although somebody may believe that it counts.
+    /// Returns one line for each unused value that the user may expect to be used.
     pub fn notices(&self) -> Vec<String> {
         let misleading = self.rows.iter().flat_map(|row| row.unused.iter().filter(|unused| unused.misleads));
         misleading.map(Unused::line).collect()
     }
 
-    /// The whole report, a line per setting and per thing that was not used.
+    /// Returns the complete report: a line per setting and per unused value.
     pub fn render(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for row in &self.rows {
@@ -86,7 +86,7 @@ impl Unused {
     }
 }
 
-/// The first source of a setting that says something: its name, itself and what it says.
+/// Returns the first source that gives a setting: its name, the source and the value.
 pub fn first(setting: &str, given: &Given<'_>) -> Option<(String, Source, String)> {
     let setting = SETTINGS.iter().find(|known| known.name == setting)?;
     let source = setting.order(given).into_iter().find(|source| given.text(*source).is_some())?;
@@ -99,7 +99,7 @@ fn row(setting: &Setting, given: &Given<'_>) -> Option<Row> {
     let mut row =
         Row { setting: setting.name.to_owned(), value: String::new(), from: String::new(), unused: Vec::new() };
     if let Err(Excluded { why, environment }) = concerned {
-        // What the environment says is there for other programs as well.
+        // Variables of the environment may be meant for other programs.
         let mut values = Vec::new();
         for (source, value) in said.filter(|(source, _)| source.is_of_the_run() || environment) {
             if !values.contains(&value) {
