@@ -138,7 +138,7 @@ fn one_rank_that_is_held_up_is_named_first() {
 fn an_impossible_fault_is_rejected() {
     let words = ["serve", "--memory", "--access-key", "a", "--secret-key", "b", "--fault"];
     for (rule, names) in [
-        ("endpoint=3", "no trouble"),
+        ("endpoint=3", "no effect"),
         ("ms=5,sometimes", "sometimes"),
         ("bytes=0", "bytes per second"),
         ("close,endpoint=7", "endpoint 7"),

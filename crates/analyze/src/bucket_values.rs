@@ -23,7 +23,7 @@ pub(crate) fn percentile_buckets(histogram: &Histogram, buckets: &mut Vec<usize>
 /// Returns a percentile, exact where `values` has its bucket and otherwise as the histogram has it; 0 without values.
 pub(crate) fn percentile(histogram: &Histogram, parts: u64, values: &mut Values) -> u64 {
     let Some((bucket, rank)) = histogram.position(parts) else { return 0 };
-    values.select(bucket, rank - 1).or_else(|| histogram.percentile(parts)).unwrap_or(0)
+    values.select(bucket, rank - 1).unwrap_or_else(|| histogram.representative(bucket))
 }
 
 /// Values of selected buckets, by bucket number.

@@ -153,9 +153,14 @@ impl Histogram {
     /// Returns a percentile (in parts of ten thousand) within [`RELATIVE_ERROR`]; `None` without values.
     #[must_use]
     pub fn percentile(&self, parts: u64) -> Option<u64> {
-        let (bucket, _) = self.position(parts)?;
+        self.position(parts).map(|(bucket, _)| self.representative(bucket))
+    }
+
+    /// Returns the value that stands for the values of a bucket: its middle, or the largest value if that is smaller.
+    #[must_use]
+    pub fn representative(&self, bucket: usize) -> u64 {
         let (low, width) = bounds(bucket);
-        Some((low + width / 2).min(self.max))
+        (low + width / 2).min(self.max)
     }
 
     /// Returns the Kolmogorov-Smirnov distance of two sets of values, from 0 to 1: the largest difference between their

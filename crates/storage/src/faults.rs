@@ -76,12 +76,15 @@ pub struct Faulty<S> {
     faults: Faults,
 }
 
+/// Numbers of calls by operation and key; `None` counts the calls on all keys.
+type CallCounts = HashMap<(Operation, Option<String>), u64>;
+
 /// The rules and the numbers of calls so far, which open objects share with their storage.
 #[derive(Clone)]
 struct Faults {
     time: Arc<dyn TimeSource>,
     rules: Arc<Vec<Rule>>,
-    calls: Arc<Mutex<HashMap<(Operation, Option<String>), u64>>>,
+    calls: Arc<Mutex<CallCounts>>,
 }
 
 /// The properties of a call that rules match.
@@ -154,9 +157,9 @@ impl<S: Storage> Faulty<S> {
         self.faults.pass(on, key, || self.inner.uri(key))
     }
 
-    fn opened<O: Object + ?Sized>(&self, key: &str, inner: Box<O>) -> Box<FaultyObject<O>> {
+    fn opened<O: Object + ?Sized>(&self, key: &str, inner: Box<O>) -> FaultyObject<O> {
         let (faults, uri) = (self.faults.clone(), self.inner.uri(key));
-        Box::new(FaultyObject { inner, faults, key: key.into(), uri })
+        FaultyObject { inner, faults, key: key.into(), uri }
     }
 }
 
@@ -332,7 +335,7 @@ impl<S: Storage> Storage for Faulty<S> {
         Box::pin(async move {
             self.pass(Operation::Open, key)?;
             let inner = self.inner.open(key).await?;
-            Ok(self.opened(key, inner) as Box<dyn Object>)
+            Ok(Box::new(self.opened(key, inner)) as Box<dyn Object>)
         })
     }
 
@@ -340,7 +343,7 @@ impl<S: Storage> Storage for Faulty<S> {
         Box::pin(async move {
             self.pass(Operation::Open, key)?;
             let inner = self.inner.update(key, how).await?;
-            Ok(self.opened(key, inner) as Box<dyn Updatable>)
+            Ok(Box::new(self.opened(key, inner)) as Box<dyn Updatable>)
         })
     }
 

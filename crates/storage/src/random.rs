@@ -23,6 +23,7 @@ pub fn random_hex<const N: usize>() -> io::Result<String> {
 }
 
 /// Returns lower-case hexadecimal digits, two per byte.
+#[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

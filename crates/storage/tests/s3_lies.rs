@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dlio_storage::s3::sdk::SdkS3;
 use dlio_storage::s3::{Credentials, S3, S3Config};
-use dlio_storage::{ByteRange, Error, ErrorKind, Receipt, Split, SplitRules, Storage};
+use dlio_storage::{ByteRange, Error, ErrorKind, RangedGet, RangedGetRules, Receipt, Storage};
 use stub::{Pattern, Reply, Request, Stub, Ticks, read, refusal, run};
 
 /// Size of the object in bytes.
@@ -166,7 +166,7 @@ fn a_range_that_is_refused_although_the_object_has_it_is_an_error() {
 
 #[test]
 fn parts_of_an_object_that_is_replaced_are_an_error() {
-    let rules = SplitRules { head: true, threshold: Some(1), chunk: Some(400), concurrency: Some(1), cores: 1 };
+    let rules = RangedGetRules { head: true, threshold: Some(1), chunk: Some(400), concurrency: Some(1), cores: 1 };
     let parts = |second: fn(&Request) -> Reply| {
         let server = Stub::start(move |request| match (request.method.as_str(), request.header("range")) {
             ("HEAD", _) => size(SIZE),
@@ -176,7 +176,7 @@ fn parts_of_an_object_that_is_replaced_are_an_error() {
             }
             _ => second(request),
         });
-        let outcomes = clients(&server).map(|client| run(read(&Split::new(client, rules), "a", ByteRange::ALL)));
+        let outcomes = clients(&server).map(|client| run(read(&RangedGet::new(client, rules), "a", ByteRange::ALL)));
         let rest = server.seen().into_iter().filter(|request| request.header("range") == Some("bytes=400-799"));
         for request in rest {
             assert_eq!(request.header("if-match"), Some("\"v1\""), "the rest must come from the same version");

@@ -79,7 +79,7 @@ fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
             ExportFormat::Warp | ExportFormat::Pfw => warp::write(&traces, &mut file)?,
         };
         file.flush()?;
-        Ok::<_, dlio_trace::export::Failed>(written)
+        Ok::<_, dlio_trace::export::ExportError>(written)
     });
     let (rows, skipped) = written.map_err(|error| {
         Failure::new(Code::Trace, format_args!("{}: {}", out.display(), dlio_run::failure::chain(&error)))

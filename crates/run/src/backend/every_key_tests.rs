@@ -26,7 +26,6 @@ evaluation: {eval_time: 0.01}
 
 const TRANSFORMER: &str = "model.type=transformer model.layer_parameters=[] model.optimization_groups=[] \
      model.transformer.vocab_size=64 model.transformer.hidden_size=64 model.transformer.ffn_hidden_size=64";
-const MLPERF: &str = "dlio_rs.dialect=mlperf";
 const NATIVE: &str = "dlio_rs.dialect=native";
 const PARQUET: &str = "dlio_rs.dialect=mlperf dataset.format=parquet dataset.num_samples_per_file=64 \
      dataset.parquet.row_group_size=4 dataset.parquet.columns=[{name:a,dtype:float32,size:4},{name:b,dtype:float32,size:4}]";
@@ -259,7 +258,7 @@ fn outcome(workload: &Workload) -> String {
     match dlio_plan::training(workload, world) {
         Ok(plan) => {
             text.push_str(&training(&plan));
-            let figures = crate::outputs::parameters(workload, Some(&plan), checkpoints.as_ref().ok());
+            let figures = crate::outputs::parameters::parameters(workload, Some(&plan), checkpoints.as_ref().ok());
             let _ = writeln!(text, "{figures:?}");
             text.push_str(&files(workload, &plan));
         }
@@ -295,7 +294,7 @@ fn training(plan: &dlio_plan::TrainingPlan) -> String {
 /// Names of all files, and the content of the first one of each split.
 fn files(workload: &Workload, plan: &dlio_plan::TrainingPlan) -> String {
     let files = plan.files();
-    let mut text: String = (0..files.total()).map(|number| files.key(number) + "\n").collect();
+    let mut text: String = (0..files.total()).map(|number| files.name(number) + "\n").collect();
     let layout = match Layout::new(&workload.dataset, workload.dlio_rs.payload_seed) {
         Ok(layout) => layout.with_reading(workload).with_dialect(workload.dlio_rs.dialect),
         Err(error) => return format!("{text}{error}"),

@@ -1,6 +1,7 @@
 //! Tests of output folders without a run: files that are kept, replaced and refused.
 
 use super::*;
+use crate::stop::StopHandle;
 
 fn wish(section: Section, names: &[&str]) -> Wish {
     Wish {
@@ -47,7 +48,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// Claims the folder, writes these files, and completes the run.
 fn run(folder: &Path, wish: Wish, written: &[&str], state: &str) -> Option<String> {
-    let claim = Claim::take(folder, wish).unwrap();
+    let claim = Claim::take(folder, wish, &StopHandle::default()).unwrap();
     let replaced = claim.replace_earlier().unwrap();
     for name in written {
         put(folder, name);
@@ -85,7 +86,9 @@ fn a_file_that_no_run_lists_is_replaced_by_request_only() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         put(at, stranger);
-        let Err(Denied::Taken(failure)) = Claim::take(at, replay(1)) else { panic!("{stranger} is in the way") };
+        let Err(Denied::Taken(failure)) = Claim::take(at, replay(1), &StopHandle::default()) else {
+            panic!("{stranger} is in the way")
+        };
         assert_eq!(failure.code, Code::Folder);
         assert!(failure.message.contains(stranger) && failure.message.contains("--overwrite"), "{failure}");
         assert_eq!(names(at), [stranger]);
@@ -101,7 +104,7 @@ fn an_imported_trace_stays_also_beside_its_own_manifest() {
     let import = Wish { planned: Planned::default().and_traces("", 1), ..wish(Section::Import, &[]) };
     run(&at.join("trace"), import, &["rank-00000.parquet"], "completed");
     put(at, "trace/rank-00000.parquet");
-    assert!(matches!(Claim::take(at, replay(1)), Err(Denied::Taken(_))));
+    assert!(matches!(Claim::take(at, replay(1), &StopHandle::default()), Err(Denied::Taken(_))));
     assert!(at.join("trace/rank-00000.parquet").exists());
 }
 
@@ -111,7 +114,7 @@ fn a_run_that_fails_before_its_first_operation_leaves_the_earlier_outputs() {
     let at = folder.path();
     run(at, replay(2), &OF_TWO, "completed");
     let before = names(at);
-    let claim = Claim::take(at, replay(1)).unwrap();
+    let claim = Claim::take(at, replay(1), &StopHandle::default()).unwrap();
     assert_eq!(Manifest::read(at).unwrap().unwrap().run(Section::Replay).unwrap().state, RUNNING);
     claim.finish("failed: no such dataset");
     assert_eq!(names(at), before);
@@ -124,7 +127,7 @@ fn a_run_that_fails_before_its_first_operation_leaves_the_earlier_outputs() {
 fn what_a_killed_run_left_is_replaced_although_it_never_said_what_it_wrote() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let claim = Claim::take(at, replay(2)).unwrap();
+    let claim = Claim::take(at, replay(2), &StopHandle::default()).unwrap();
     for name in OF_TWO {
         put(at, name);
     }
@@ -147,7 +150,7 @@ fn the_trace_that_is_read_is_never_replaced() {
     run(at, replay(1), &OF_TWO[..3], "completed");
     for source in ["trace", "trace/rank-00000.parquet"] {
         let reads = Some(at.join(source));
-        let denied = Claim::take(at, Wish { reads, overwrite: true, ..replay(1) });
+        let denied = Claim::take(at, Wish { reads, overwrite: true, ..replay(1) }, &StopHandle::default());
         assert!(matches!(denied, Err(Denied::Taken(failure)) if failure.message.contains("take the place of")));
     }
     assert!(at.join("trace/rank-00000.parquet").exists());
@@ -170,11 +173,11 @@ fn traces_of_the_reference_s_run_go_where_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "trace/rank-00000.parquet");
     let wish = Wish { planned: Planned::default().and_traces("", 1), ..wish(Section::Replay, &[]) };
-    let claim = Claim::take_first_free(&folder.path().join("trace"), &wish).unwrap();
+    let claim = Claim::take_first_free(&folder.path().join("trace"), &wish, &StopHandle::default()).unwrap();
     assert!(claim.folder().ends_with("trace-2"));
     put(claim.folder(), "rank-00000.parquet");
     claim.finish("completed");
-    let again = Claim::take_first_free(&folder.path().join("trace"), &wish).unwrap();
+    let again = Claim::take_first_free(&folder.path().join("trace"), &wish, &StopHandle::default()).unwrap();
     assert!(again.folder().ends_with("trace-2"), "its own traces are replaced");
 }
 
@@ -187,19 +190,27 @@ fn a_folder_that_cannot_be_made_says_which_part_of_its_path_is_the_reason() {
     for (name, why) in
         [("file/out", "file is a file"), ("file", "is a file"), ("dangling", "to nowhere"), ("loop/x", "to loop")]
     {
-        let denied = Claim::take(&folder.path().join(name), replay(1)).map_err(Failure::from).unwrap_err();
+        let denied = Claim::take(&folder.path().join(name), replay(1), &StopHandle::default())
+            .map_err(Failure::from)
+            .unwrap_err();
         assert_eq!(denied.code, Code::Storage);
         assert!(denied.message.contains(why), "{name}: {denied}");
     }
     let long = folder.path().join("x".repeat(300));
-    assert!(Claim::take(&long, replay(1)).map_err(Failure::from).unwrap_err().message.contains("too long"));
+    assert!(
+        Claim::take(&long, replay(1), &StopHandle::default())
+            .map_err(Failure::from)
+            .unwrap_err()
+            .message
+            .contains("too long")
+    );
 }
 
 #[test]
 fn nothing_is_left_of_a_run_that_wrote_nothing_into_its_new_folder() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("out");
-    let claim = Claim::take(&at, wish(Section::Import, &["rank-00000.parquet"])).unwrap();
+    let claim = Claim::take(&at, wish(Section::Import, &["rank-00000.parquet"]), &StopHandle::default()).unwrap();
     assert!(unused(&at).is_err() && sees(&at, claim.token()));
     claim.finish("failed: no source");
     assert!(!at.exists());

@@ -14,7 +14,8 @@ use dlio_comm::Place;
 use serde::{Deserialize, Serialize};
 
 pub use file_system::{FileSystem, existing};
-pub use needs::{Writes, blocks, of_replay, of_run};
+pub use needs::{Writes, blocks};
+pub(crate) use needs::{of_replay, of_run};
 
 use crate::collective::gather;
 use crate::failure::{Code, Failure};
