@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dlio_config::vocabulary::{Decode, Dialect};
 use dlio_run::options::{self, Configuration, Options};
-use dlio_run::resolve::source::ConfigWords;
+use dlio_run::resolve::config_source::ConfigWords;
 
 use crate::location::local_path;
 use crate::serve_args::ServeArgs;

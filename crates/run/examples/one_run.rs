@@ -12,7 +12,7 @@ use dlio_run::message::Level;
 use dlio_run::options::{Action, Configuration, Options};
 use dlio_run::outcome::Outcome;
 use dlio_run::ranks::Ranks;
-use dlio_run::resolve::source::ConfigWords;
+use dlio_run::resolve::config_source::ConfigWords;
 use dlio_run::stop::StopHandle;
 
 /// Keeps the messages of a run in memory.

@@ -33,7 +33,7 @@ use crate::prepared::Prepared;
 use crate::session::Session;
 use crate::shared_folder::{self, Use};
 use crate::work::Work;
-use crate::{remedy, shared_permutations, space};
+use crate::{advice, shared_permutations, space};
 
 /// Executes `work`. Every rank calls this function.
 ///
@@ -187,8 +187,8 @@ async fn check_local(session: &Session, opened: &Opened, first: &str) -> Result<
             format_args!(
                 "{} does not exist{}; the dataset is not there or is another one: {}, or correct dataset.data_folder",
                 error.object,
-                remedy::from_here(&error.object),
-                remedy::generate(session)
+                advice::from_here(&error.object),
+                advice::generate(session)
             ),
         )),
         Err(error) => Err(error.into()),
@@ -215,7 +215,7 @@ async fn in_order(
             cancel: session.front.stop.cancel_flag(),
         };
         let generated = dlio_engine::generate(&plan, files, layout, &counted, options).await;
-        let generated = generated.map_err(|error| remedy::failure(session, &error))?;
+        let generated = generated.map_err(|error| advice::failure(session, &error))?;
         session.outcome.borrow_mut().generated = Some(generated);
         settle(session).await?;
     }
@@ -276,7 +276,7 @@ async fn measure(
         (_, _, Some(checkpoints)) => dlio_engine::checkpoint(checkpoints, rig, options).await,
         _ => return Ok(()),
     };
-    let ran = ran.map_err(|error| remedy::failure(session, &error))?;
+    let ran = ran.map_err(|error| advice::failure(session, &error))?;
     session.agree(profiler.stop(session)).await?;
     results::write(session, (prepared.plan.as_ref(), prepared.checkpoint_plan()), &ran, closing).await
 }
@@ -288,7 +288,7 @@ async fn remove(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
         return Ok(());
     }
     let removed = dlio_engine::remove(&data.files, rig, session.front.stop.cancel_flag(), stall_after).await;
-    let removed = removed.map_err(|error| remedy::failure(session, &error))?;
+    let removed = removed.map_err(|error| advice::failure(session, &error))?;
     let folder = if removed.folder { ", the folder too" } else { "" };
     session.say_own(&format!(
         "dataset.keep_files is false: removed {} file(s) of the dataset in {}{folder}",
@@ -307,7 +307,7 @@ async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
         cancel: session.front.stop.cancel_flag(),
     };
     let found = dlio_engine::verify(&plan, &data.files, &data.layout, rig, options).await;
-    let found = found.map_err(|error| remedy::failure(session, &error))?;
+    let found = found.map_err(|error| advice::failure(session, &error))?;
     let (seconds, good) = (found.duration.as_secs_f64(), found.files - found.bad);
     session.say(&format!(
         "Verified {} file(s): {good} good with {} sample(s), {} bytes in {seconds:.2} s: {:.1} MB/s, {} bad",

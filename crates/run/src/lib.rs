@@ -17,6 +17,7 @@
 
 #![allow(missing_docs, reason = "the parts that front ends need are not yet separated from the others")]
 
+mod advice;
 pub mod backend;
 mod checkpoints;
 mod closing;
@@ -36,7 +37,6 @@ pub mod outputs;
 pub mod predict;
 pub mod prepared;
 pub mod ranks;
-mod remedy;
 pub mod replay;
 pub mod resolve;
 pub mod run;

@@ -10,7 +10,7 @@ use dlio_engine::StallLimits;
 use crate::failure::Failure;
 use crate::message::Verbosity;
 use crate::replay::options::TraceOptions;
-use crate::resolve::source::{ConfigWords, Wanted};
+use crate::resolve::config_source::{ConfigSource, ConfigWords};
 
 /// Options of a run.
 #[derive(Clone)]
@@ -132,5 +132,5 @@ pub enum Configuration {
         default: Option<String>,
     },
     /// A function that finds the configuration; only rank 0 calls it.
-    Found(Arc<dyn Fn() -> Result<Wanted, Failure> + Send + Sync>),
+    Found(Arc<dyn Fn() -> Result<ConfigSource, Failure> + Send + Sync>),
 }

@@ -11,7 +11,7 @@ use crate::outcome::Ended;
 use crate::output_folder::Writes;
 use crate::ranks::Ranks;
 use crate::replay;
-use crate::resolve::source::{self, ConfigWords, Wanted};
+use crate::resolve::config_source::{self, ConfigSource, ConfigWords};
 use crate::session::Session;
 use crate::set_up::Start;
 use crate::start::start;
@@ -44,7 +44,7 @@ async fn act(
                 Configuration::Found(_) => ConfigWords::default(),
             };
             let (folder, verbosity) = (folder.clone(), options.verbosity);
-            let wanted = replay::Wanted { folder, config: &words, target: options, args: asked, verbosity };
+            let wanted = replay::job::ReplayRequest { folder, config: &words, target: options, args: asked, verbosity };
             return Box::pin(replay::run(ranks, wanted, started)).await;
         }
     };
@@ -66,10 +66,10 @@ async fn act(
 }
 
 /// Finds the configuration that the options name. Only rank 0 calls this function.
-fn find(options: &Options) -> Result<Wanted, Failure> {
+fn find(options: &Options) -> Result<ConfigSource, Failure> {
     match &options.configuration {
         Configuration::Words { words, default } => {
-            let mut wanted = source::find(words, default.as_deref())?;
+            let mut wanted = config_source::find(words, default.as_deref())?;
             wanted.flags.extend(options.decode.map(|chosen| ("--decode".to_owned(), chosen.to_string())));
             Ok(wanted)
         }

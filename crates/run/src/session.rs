@@ -24,7 +24,7 @@ use crate::output_folder::Claim;
 use crate::outputs::endpoint_notices::Speaker;
 use crate::outputs::log::Log;
 use crate::ranks::Ranks;
-use crate::resolve::request::Request;
+use crate::resolve::resolved_run::ResolvedRun;
 use crate::stop;
 
 /// A started run on one rank.
@@ -38,7 +38,7 @@ pub(crate) struct Session {
     /// The clock of all time stamps.
     pub(crate) clock: Arc<MonotonicClock>,
     /// The resolved run: the same on every rank.
-    pub(crate) request: Request,
+    pub(crate) request: ResolvedRun,
     /// The loaded configuration.
     pub(crate) loaded: Loaded,
     /// The log; on ranks other than 0 it writes nothing.

@@ -17,14 +17,14 @@ use crate::options::Options;
 use crate::output_folder::Writes;
 use crate::output_folder::{self, Claim};
 use crate::ranks::Ranks;
-use crate::resolve::request::Request;
-use crate::resolve::source::Wanted;
+use crate::resolve::config_source::ConfigSource;
+use crate::resolve::resolved_run::ResolvedRun;
 use crate::session::Session;
 
 /// Input of the start of a run.
 pub struct Start<'a> {
     /// Finds the configuration. Only rank 0 calls it.
-    pub find: &'a dyn Fn() -> Result<Wanted, Failure>,
+    pub find: &'a dyn Fn() -> Result<ConfigSource, Failure>,
     /// Options of the run.
     pub target: &'a Options,
     /// Which messages the observer gets.
@@ -85,7 +85,7 @@ pub async fn resolved(
     front: &FrontEnd,
     time: &dyn TimeSource,
     start: &Start<'_>,
-) -> Result<Result<Request, Failure>, Failure> {
+) -> Result<Result<ResolvedRun, Failure>, Failure> {
     let mut wire = Vec::new();
     if comm.place().rank == 0 {
         wire = encode(&resolve(front, time, start).await)?;
@@ -93,8 +93,8 @@ pub async fn resolved(
     decode(&comm.broadcast(&wire).await?)
 }
 
-async fn resolve(front: &FrontEnd, time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
-    Box::pin(Request::resolve((start.find)()?, start.target, front, time)).await
+async fn resolve(front: &FrontEnd, time: &dyn TimeSource, start: &Start<'_>) -> Result<ResolvedRun, Failure> {
+    Box::pin(ResolvedRun::resolve((start.find)()?, start.target, front, time)).await
 }
 
 /// Resolves the options and locks the output folder on rank 0, and returns the resolved run on every rank. The front
@@ -106,7 +106,7 @@ pub async fn share_request(
     comm: &Ranks,
     time: &dyn TimeSource,
     start: &Start<'_>,
-) -> Result<(Request, Option<Arc<Claim>>), Failure> {
+) -> Result<(ResolvedRun, Option<Arc<Claim>>), Failure> {
     let (place, front) = (comm.place(), comm.front());
     let resolved = if place.rank == 0 { Some(resolve(front, time, start).await) } else { None };
     front.observer.resolved(place.size > 1);
@@ -120,7 +120,7 @@ pub async fn share_request(
         wire = encode(&claimed)?;
     }
     let wire = comm.broadcast(&wire).await?;
-    let resolved: Result<Request, Failure> = decode(&wire)?;
+    let resolved: Result<ResolvedRun, Failure> = decode(&wire)?;
     match resolved {
         Ok(request) => Ok((request, output)),
         Err(failure) => Err(end_together(comm, &|failure| comm.report(failure), failure).await),

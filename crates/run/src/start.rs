@@ -23,7 +23,7 @@ use crate::outputs::endpoint_notices::Speaker;
 use crate::outputs::log::Log;
 use crate::outputs::opening;
 use crate::ranks::Ranks;
-use crate::resolve::{renewal, threads, unheeded};
+use crate::resolve::{ineffective_keys, renewal, threads};
 use crate::session::Session;
 use crate::set_up::{Start, share_request};
 
@@ -123,7 +123,7 @@ fn say_notices(session: &Session) {
         session.warn(warning);
     }
     let (endpoints, size) = (&session.request.endpoints, session.comm.place().size);
-    for warning in unheeded::warnings(&session.loaded, (endpoints, size), session.request.uses_s3()) {
+    for warning in ineffective_keys::warnings(&session.loaded, (endpoints, size), session.request.uses_s3()) {
         session.warn(&warning);
     }
     let ignored = session.loaded.notices.iter().filter(|notice| notice.code == NoticeCode::IgnoredKey).count();

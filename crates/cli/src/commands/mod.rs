@@ -20,7 +20,7 @@ use clap::Parser;
 
 use crate::args::{Cli, CommArg, Command};
 use crate::command_line::{self, Words};
-use crate::{drop_in, exit, once};
+use crate::{drop_in, exit, rank0_only};
 use dlio_run::failure::{Code, Failure};
 use dlio_run::options::Action;
 
@@ -48,7 +48,7 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         // Rank 0 reports the failure, and all ranks exit with its code.
-        Err(_) if once::is_another(&env) => return ExitCode::SUCCESS,
+        Err(_) if rank0_only::is_another(&env) => return ExitCode::SUCCESS,
         Err(error) => {
             let error = command_line::advise(error, &words);
             let code = if error.use_stderr() { exit::code(Code::Usage) } else { 0 };
@@ -59,7 +59,7 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     };
     crate::environment::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
     let env = crate::environment::environment();
-    if once::needs_no_ranks(&cli.command) && once::is_another(&env) {
+    if rank0_only::needs_no_ranks(&cli.command) && rank0_only::is_another(&env) {
         return ExitCode::SUCCESS;
     }
     let verbosity = crate::log::verbosity(cli.quiet, cli.verbose);
@@ -70,7 +70,7 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            if failure.said || once::speaks_after_rank_0(&env) {
+            if failure.said || rank0_only::speaks_after_rank_0(&env) {
                 crate::log::failure(&failure);
             }
             crate::stop::stop().end_early();

@@ -13,17 +13,17 @@ use dlio_run::failure::{Code, Failure};
 use dlio_run::launch::Environment;
 use dlio_run::message::Verbosity;
 use dlio_run::outputs::meter::Task;
-use dlio_run::resolve::places::Places;
-use dlio_run::resolve::{credentials, request, source};
+use dlio_run::resolve::setting_sources::SettingSources;
+use dlio_run::resolve::{config_source, credentials, resolved_run};
 use dlio_run::sizes::Sizes;
 
 pub(super) fn run(args: PlanArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let PlanArgs { config, ranks, rank, epoch, format } = args;
     let env = crate::environment::environment();
-    let wanted = source::find(&config.words(), None)?;
-    let loaded = request::load(&wanted, &env)?;
+    let wanted = config_source::find(&config.words(), None)?;
+    let loaded = resolved_run::load(&wanted, &env)?;
     // Errors in the AWS profile are reported here as in a run.
-    let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
+    let places = SettingSources::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
     credentials::source(&loaded.workload, &places)?;
     let planned = Ranks::new(ranks, &env, &loaded.workload);
     let ranks = planned.number;

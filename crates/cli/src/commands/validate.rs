@@ -14,18 +14,18 @@ use dlio_run::backend::location::Target;
 use dlio_run::failure::{Code, Failure};
 use dlio_run::front_end::FrontEnd;
 use dlio_run::message::Verbosity;
+use dlio_run::resolve::config_source::ConfigSource;
 use dlio_run::resolve::connections::Connections;
-use dlio_run::resolve::places::Places;
+use dlio_run::resolve::setting_sources::SettingSources;
 use dlio_run::resolve::settings::Report;
-use dlio_run::resolve::source::Wanted;
-use dlio_run::resolve::{credentials, endpoints, request, source};
+use dlio_run::resolve::{config_source, credentials, endpoints, resolved_run};
 use dlio_run::{layout, prepared};
 
 pub(super) fn run(args: ValidateArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let ValidateArgs { config, registry, format } = args;
     let front = front::front_end(verbosity);
     let env = &front.environment;
-    let checked = source::find(&config.words(), None).and_then(|wanted| Valid::new(wanted, registry, &front));
+    let checked = config_source::find(&config.words(), None).and_then(|wanted| Valid::new(wanted, registry, &front));
     let text = match (format, &checked) {
         (OutputFormat::Text, Ok(valid)) => terminal::wrapped(&valid.text(), terminal::columns(env)),
         (OutputFormat::Json, Ok(valid)) => format!("{:#}\n", valid.json()),
@@ -49,15 +49,15 @@ struct Valid {
 }
 
 impl Valid {
-    fn new(wanted: Wanted, registry: Option<PathBuf>, front: &FrontEnd) -> Result<Self, Failure> {
+    fn new(wanted: ConfigSource, registry: Option<PathBuf>, front: &FrontEnd) -> Result<Self, Failure> {
         let env = &front.environment;
-        let mut loaded = request::load(&wanted, env)?;
+        let mut loaded = resolved_run::load(&wanted, env)?;
         let target = Target::of(&loaded.workload)?;
         has_files(&loaded.workload)?;
         loaded.notices.extend(without_steps(&loaded.workload));
         let mut flags = wanted.flags.clone();
         flags.extend(registry.map(|folder| ("--registry".to_owned(), folder.display().to_string())));
-        let mut places = Places::new(&wanted, flags, (&loaded, &loaded), env)?;
+        let mut places = SettingSources::new(&wanted, flags, (&loaded, &loaded), env)?;
         let mut remarks = Vec::new();
         launch::block_on(places.look_into_registry(std::time::Duration::ZERO, &*front.observer, &mut remarks))?;
         let source = credentials::source(&loaded.workload, &places)?;

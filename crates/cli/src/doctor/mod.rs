@@ -36,8 +36,8 @@ use dlio_run::message::Verbosity;
 use dlio_run::options::Options;
 use dlio_run::output_folder;
 use dlio_run::outputs::meter::Task;
-use dlio_run::resolve::request::Request;
-use dlio_run::resolve::{source, threads};
+use dlio_run::resolve::resolved_run::ResolvedRun;
+use dlio_run::resolve::{config_source, threads};
 use dlio_run::set_up::Start;
 use dlio_run::space::{self, Writes};
 use dlio_run::{layout, prepared};
@@ -50,7 +50,7 @@ const LOOKED_AT: u64 = 100_000;
 
 /// The subject of the checks.
 struct Subject<'a> {
-    request: &'a Request,
+    request: &'a ResolvedRun,
     workload: &'a Workload,
     place: &'a Place,
 }
@@ -67,7 +67,7 @@ pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure>
     let (comm, refused): (Rc<dyn Communicator>, _) = match launch::communicator(&env) {
         Ok(comm) => (comm, None),
         // Without a communicator every process would be rank 0 of its own world and print a report.
-        Err(failure) if crate::once::is_another(&env) => return Err(failure),
+        Err(failure) if crate::rank0_only::is_another(&env) => return Err(failure),
         Err(failure) => (Rc::new(Solo::new()), Some(failure)),
     };
     launch::block_on(async move {
@@ -116,7 +116,7 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
         ..Options::default()
     };
     let words = config.words();
-    let find = || source::find(&words, Some("default"));
+    let find = || config_source::find(&words, Some("default"));
     let start = Start { find: &find, target: &target, writes: output_folder::Writes::Workflow, verbosity };
     let resolved = dlio_run::set_up::resolved(comm, &front::front_end(verbosity), &MonotonicClock, &start).await?;
     let loaded = resolved.as_ref().map_err(Clone::clone).and_then(|request| Ok((request, request.load()?)));
@@ -162,7 +162,7 @@ fn not_loaded(place: &Place, config: &crate::args::ConfigArgs, failure: &Failure
 }
 
 /// Returns a line for the origin of each setting of the run, and for each setting that was given but is not used.
-fn settings(request: &Request, loaded: &Loaded) -> Vec<String> {
+fn settings(request: &ResolvedRun, loaded: &Loaded) -> Vec<String> {
     let workload = &loaded.workload;
     let mut lines =
         vec![format!("dialect {}", workload.dlio_rs.dialect), format!("output folder {}", request.output.display())];

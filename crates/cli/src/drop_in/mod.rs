@@ -1,18 +1,18 @@
 //! The binary under the names `dlio_benchmark` and `dlio_benchmark_query`, with their command line, outputs and log.
 
-mod begin;
+mod compose;
 mod harness;
+mod hydra_args;
 mod query;
 mod search;
 mod show;
-mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use self::words::Line;
+use self::hydra_args::HydraArgs;
 use crate::on_ranks::on_ranks;
 use dlio_run::failure::{Code, Failure};
 use dlio_run::message::Verbosity;
@@ -46,10 +46,11 @@ pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> E
         word.into_string()
             .map_err(|word| Failure::usage(format_args!("the argument {} is not Unicode", word.display())))
     });
-    let ran = words.collect::<Result<Vec<String>, Failure>>().and_then(words::parse).and_then(|line| match program {
-        Program::Benchmark => benchmark(&line),
-        Program::Query => query::run(&line),
-    });
+    let ran =
+        words.collect::<Result<Vec<String>, Failure>>().and_then(hydra_args::parse).and_then(|line| match program {
+            Program::Benchmark => benchmark(&line),
+            Program::Query => query::run(&line),
+        });
     match ran {
         Ok(()) => {
             crate::stop::stop().completed();
@@ -63,12 +64,12 @@ pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> E
     }
 }
 
-fn benchmark(line: &Line) -> Result<(), Failure> {
+fn benchmark(line: &HydraArgs) -> Result<(), Failure> {
     if let Some(text) = show::instead_of_a_run(line)? {
         return crate::log::print(text.as_bytes());
     }
     let line = line.clone();
-    let find = move || begin::wanted(&line, &crate::environment::environment());
+    let find = move || compose::wanted(&line, &crate::environment::environment());
     let options = Options { configuration: Configuration::Found(Arc::new(find)), ..Options::default() };
     on_ranks(
         options.verbosity,

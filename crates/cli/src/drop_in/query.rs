@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value as Json;
 
-use super::begin::{Composed, composed, hydra_run};
-use super::words::Line;
+use super::compose::{Composed, composed, hydra_run};
+use super::hydra_args::HydraArgs;
 use dlio_run::failure::Failure;
-use dlio_run::resolve::source::Wanted;
+use dlio_run::resolve::config_source::ConfigSource;
 
 /// Keys that can be queried, with their defaults. Plain numbers and words are printed unchanged.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -109,7 +109,7 @@ const ALWAYS: &[(&str, &str)] = &[("checkpoint.fsync", "False"), ("checkpoint.re
 ///
 /// # Errors
 /// The configuration cannot be composed or is invalid.
-pub(super) fn run(line: &Line) -> Result<(), Failure> {
+pub(super) fn run(line: &HydraArgs) -> Result<(), Failure> {
     if let Some(text) = super::show::instead_of_a_run(line)? {
         return crate::log::print(text.as_bytes());
     }
@@ -118,7 +118,7 @@ pub(super) fn run(line: &Line) -> Result<(), Failure> {
     let hydra = hydra_run(&search, &composition, &env)?;
     hydra.write()?;
     let output = hydra.folder.display().to_string();
-    let wanted = Wanted {
+    let wanted = ConfigSource {
         name: composition.source().path.clone(),
         yaml: composition.source().text.clone(),
         overrides: composition.workload_overrides().map(str::to_owned).collect(),
@@ -128,7 +128,7 @@ pub(super) fn run(line: &Line) -> Result<(), Failure> {
         strict: false,
         hydra: None,
     };
-    let loaded = dlio_run::resolve::request::load(&wanted, &env)?;
+    let loaded = dlio_run::resolve::resolved_run::load(&wanted, &env)?;
     let workload = &loaded.resolved["workload"];
     let asked = workload["workflow"]["query"].as_str();
     let value = asked.and_then(|key| answer(workload, key, &output));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use dlio_config::hydra::{ConfigSource, Found};
 use dlio_config::{bundled, nearest_word};
 
-use super::words::Line;
+use super::hydra_args::HydraArgs;
 use dlio_run::failure::Failure;
 use dlio_run::resolve::suggest;
 
@@ -26,7 +26,7 @@ impl Search {
     ///
     /// # Errors
     /// A directory does not exist.
-    pub(super) fn new(line: &Line) -> Result<Self, Failure> {
+    pub(super) fn new(line: &HydraArgs) -> Result<Self, Failure> {
         let folder = |flag: &str, path: &Option<PathBuf>| match path {
             None => Ok(None),
             Some(path) if path.is_dir() => std::path::absolute(path)

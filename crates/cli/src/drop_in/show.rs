@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use dlio_config::hydra::{Composition, Show};
 
-use super::begin::{Composed, composed};
+use super::compose::{Composed, composed};
+use super::hydra_args::{HydraArgs, Info, Print};
 use super::search::Search;
-use super::words::{Info, Line, Print};
 use dlio_run::failure::Failure;
 use dlio_run::launch::Environment;
 
@@ -27,7 +27,7 @@ key=value                  Set a key that is there; +key=value adds one; ++key=v
 ///
 /// # Errors
 /// The configuration cannot be composed.
-pub(super) fn instead_of_a_run(line: &Line) -> Result<Option<String>, Failure> {
+pub(super) fn instead_of_a_run(line: &HydraArgs) -> Result<Option<String>, Failure> {
     Ok(Some(match (line.print, line.info, line.show) {
         (Some(Print::Version), ..) => version(),
         (Some(Print::HydraHelp), ..) => format!("{}\n== Flags ==\n{FLAGS}\n", version()),
@@ -45,7 +45,7 @@ fn version() -> String {
     format!("dlio_benchmark by dlio-rs {} (the command line of Hydra 1.3.2)\n", env!("CARGO_PKG_VERSION"))
 }
 
-fn help(line: &Line) -> Result<String, Failure> {
+fn help(line: &HydraArgs) -> Result<String, Failure> {
     let Composed { search, composition } = composed(line)?;
     let configuration = composition.show(Show::Job, None, None).map_err(Failure::usage)?;
     Ok(format!(
@@ -59,12 +59,12 @@ fn help(line: &Line) -> Result<String, Failure> {
     ))
 }
 
-fn configuration(line: &Line, composition: &Composition, what: Show) -> Result<String, Failure> {
+fn configuration(line: &HydraArgs, composition: &Composition, what: Show) -> Result<String, Failure> {
     let env: Option<Environment> = line.resolve.then(crate::environment::environment);
     composition.show(what, line.package.as_deref(), env.as_ref()).map_err(Failure::usage)
 }
 
-fn about(line: &Line, info: Info) -> Result<String, Failure> {
+fn about(line: &HydraArgs, info: Info) -> Result<String, Failure> {
     let Composed { search, composition } = composed(line)?;
     let mut text = String::new();
     if matches!(info, Info::All | Info::Plugins) {

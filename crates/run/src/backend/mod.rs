@@ -19,7 +19,7 @@ use dlio_storage::{RangedGet, RangedGetRules, Storage};
 pub use crate::backend::assign::{Share, share};
 pub use crate::backend::location::Target;
 use crate::failure::{Code, Failure};
-use crate::resolve::request::Request;
+use crate::resolve::resolved_run::ResolvedRun;
 
 /// Purpose of an open storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Opened {
 /// If the configuration does not give a usable client.
 pub fn open(
     workload: &Workload,
-    request: &Request,
+    request: &ResolvedRun,
     place: &Place,
     time: Arc<dyn TimeSource>,
 ) -> Result<Opened, Failure> {
@@ -113,7 +113,7 @@ fn split_rules(workload: &Workload) -> Option<RangedGetRules> {
 /// If the configuration does not give a usable client.
 pub fn open_checkpoints(
     workload: &Workload,
-    request: &Request,
+    request: &ResolvedRun,
     place: &Place,
     time: Arc<dyn TimeSource>,
     plan: &CheckpointPlan,
@@ -157,7 +157,7 @@ pub fn checkpoint_loading(workload: &Workload, place: &Place, s3: bool) -> Loadi
 /// Returns the S3 client settings of this rank, with its share of the endpoints.
 fn shared_config(
     workload: &Workload,
-    request: &Request,
+    request: &ResolvedRun,
     place: &Place,
     bucket: String,
     prefix: String,
@@ -189,7 +189,7 @@ fn spares(all: &[String], own: &[String]) -> Vec<String> {
 /// If the configuration does not give a usable client.
 pub fn client_of_all(
     workload: &Workload,
-    request: &Request,
+    request: &ResolvedRun,
     (bucket, prefix): (String, String),
     time: Arc<dyn TimeSource>,
 ) -> Result<S3, Failure> {
@@ -217,7 +217,7 @@ fn open_s3(workload: &Workload, config: S3Config, time: Arc<dyn TimeSource>) -> 
 
 fn s3_config(
     workload: &Workload,
-    request: &Request,
+    request: &ResolvedRun,
     endpoints: Vec<String>,
     bucket: String,
     prefix: String,

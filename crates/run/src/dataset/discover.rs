@@ -294,7 +294,7 @@ async fn names(session: &Session, storage: &dyn Storage, files: &FileSet, split:
         Split::Eval => ("evaluation", "dataset.num_files_eval"),
     };
     if found < wanted {
-        let text = format!("Not enough {what} dataset is found; {}", crate::remedy::generate_more(session));
+        let text = format!("Not enough {what} dataset is found; {}", crate::advice::generate_more(session));
         let detail = format!("{number}: {wanted}; {place} holds {found} {ending} file(s), the first one is {first}");
         return Err(Failure::new(Code::Data, format!("{text} ({detail})")));
     }

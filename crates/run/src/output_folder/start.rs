@@ -12,7 +12,7 @@ use crate::failure::{Code, Failure};
 use crate::front_end::FrontEnd;
 use crate::options::Options;
 use crate::ranks::Ranks;
-use crate::resolve::request::Request;
+use crate::resolve::resolved_run::ResolvedRun;
 
 /// Kind of files that a run writes into the output folder.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ impl Writes<'_> {
 /// # Errors
 /// If another run has the folder, or it cannot be used.
 pub fn claim(
-    request: &mut Request,
+    request: &mut ResolvedRun,
     (writes, target): (Writes<'_>, &Options),
     front: &FrontEnd,
     ranks: u32,
@@ -88,7 +88,7 @@ pub fn claim(
 }
 
 /// Returns the request of a run as `dlio_benchmark` for a trace folder.
-pub fn traces_as_reference(request: &Request, ranks: u32) -> Wish {
+pub fn traces_as_reference(request: &ResolvedRun, ranks: u32) -> Wish {
     Wish {
         section: Section::Replay,
         planned: Planned::default().and_traces("", ranks),
@@ -106,7 +106,7 @@ pub fn traces_as_reference(request: &Request, ranks: u32) -> Wish {
 ///
 /// # Errors
 /// If a node does not see rank 0's lock file; the same failure on every rank.
-pub async fn check_shared(comm: &Ranks, request: &Request) -> Result<(), Failure> {
+pub async fn check_shared(comm: &Ranks, request: &ResolvedRun) -> Result<(), Failure> {
     let place = comm.place();
     if place.nodes == 1 || request.output_token.is_empty() {
         return Ok(());

@@ -39,7 +39,7 @@ pub(crate) fn lines(session: &Session) -> Vec<String> {
 }
 
 fn replays_a_trace(session: &Session) -> bool {
-    session.request.wanted.name == crate::resolve::source::REPLAY
+    session.request.wanted.name == crate::resolve::config_source::REPLAY
 }
 
 /// Returns the dialect and what decided it, if `dlio_benchmark` was called and the dialect is not DLIO's.

@@ -23,7 +23,7 @@ pub(crate) fn watch(session: &Session, opened: Opened) -> Opened {
 
 /// Retries and outages of one rank; times are nanoseconds of rank 0's clock.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Told {
+struct RankOutages {
     retries: u64,
     elsewhere: u64,
     outages: Vec<(String, u64, u64, u64)>,
@@ -35,7 +35,7 @@ struct Told {
 /// If the collective operation fails.
 pub(crate) async fn collect(session: &Session) -> Result<Option<RequestTroubles>, Failure> {
     let now = session.clock.now();
-    let mut mine = Told::default();
+    let mut mine = RankOutages::default();
     for client in session.clients.borrow().iter() {
         let troubles = client.problems();
         mine.retries += troubles.retries;

@@ -13,7 +13,7 @@ use crate::failure::of_engine;
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::Task;
 use crate::outputs::progress::Shows;
-use crate::replay::{Job, plan_failure, rig, rows};
+use crate::replay::job::{Job, plan_failure, rig, rows};
 use crate::session::Session;
 use crate::space::{self, FileSystem, Need};
 
@@ -25,7 +25,7 @@ const LOOKING: usize = 64;
 
 /// State of a rank's share of the objects.
 #[derive(Default)]
-struct Looked {
+struct ObjectSurvey {
     missing: Vec<(String, u64)>,
     /// Missing folders.
     folders: Vec<String>,
@@ -52,7 +52,7 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
     let meter = shows.begin(Task::counting("Looking objects up", "objects", total));
     let looked = look(opened, mine.map(|(_, needed)| needed).inspect(|_| shows.tally.add(false)), job).await;
     drop(meter);
-    let Looked { missing, folders, other, left, example } = session.agree(looked).await?;
+    let ObjectSurvey { missing, folders, other, left, example } = session.agree(looked).await?;
     let mut made = Ok(());
     for folder in &folders {
         made = made.and(opened.storage.create_folder(folder).await.map(drop));
@@ -110,9 +110,9 @@ async fn look<'a>(
     opened: &Opened,
     needed: impl Iterator<Item = (&'a String, &'a RequiredObject)>,
     job: &Job<'_>,
-) -> Result<Looked, Failure> {
+) -> Result<ObjectSurvey, Failure> {
     let may_change = !job.plan.options().rules.is_empty() || job.args.in_place;
-    let mut looked = Looked::default();
+    let mut looked = ObjectSurvey::default();
     let look_up = |(key, needed): (&'a String, &'a RequiredObject)| async move {
         match opened.storage.look_up(key).await {
             Ok((Some(found), _)) => Ok((key, needed, Some(found.size))),

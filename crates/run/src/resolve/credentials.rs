@@ -9,7 +9,7 @@ use dlio_storage::s3::chain::{self, ChainOptions, Tried};
 use dlio_storage::{Error, ErrorKind};
 
 use crate::failure::Failure;
-use crate::resolve::places::Places;
+use crate::resolve::setting_sources::SettingSources;
 
 const ID: &str = "storage.storage_options.access_key_id";
 const SECRET: &str = "storage.storage_options.secret_access_key";
@@ -18,7 +18,11 @@ const SECRET: &str = "storage.storage_options.secret_access_key";
 ///
 /// # Errors
 /// Only half of a key pair is given.
-pub fn given(storage: &Storage, places: &Places<'_>, before: &mut Vec<Tried>) -> Result<Option<Credentials>, Failure> {
+pub fn given(
+    storage: &Storage,
+    places: &SettingSources<'_>,
+    before: &mut Vec<Tried>,
+) -> Result<Option<Credentials>, Failure> {
     if let Some(registry) = &places.registry {
         if let Some(pair) = &registry.credentials {
             return Ok(Some(Credentials::new(&pair.access_key, &pair.secret_key)));
@@ -50,7 +54,7 @@ pub fn given(storage: &Storage, places: &Places<'_>, before: &mut Vec<Tried>) ->
 }
 
 /// Returns the options for a search along the AWS credential chain.
-pub fn options<'a>(places: &'a Places<'_>, ca_bundle: Option<PathBuf>, before: Vec<Tried>) -> ChainOptions<'a> {
+pub fn options<'a>(places: &'a SettingSources<'_>, ca_bundle: Option<PathBuf>, before: Vec<Tried>) -> ChainOptions<'a> {
     let no_metadata = places.registry.as_ref().map(|_| {
         "not asked: servers of a registry know the keys of their command lines only (--access-key)".to_owned()
     });
@@ -62,7 +66,7 @@ pub fn options<'a>(places: &'a Places<'_>, ca_bundle: Option<PathBuf>, before: V
 ///
 /// # Errors
 /// A source is configured wrongly; a run would fail with the same message.
-pub fn source(workload: &Workload, places: &Places<'_>) -> Result<Option<String>, Failure> {
+pub fn source(workload: &Workload, places: &SettingSources<'_>) -> Result<Option<String>, Failure> {
     if !places.on_s3 || places.has_registry() {
         return Ok(None);
     }

@@ -8,13 +8,13 @@ use dlio_config::vocabulary::StorageLibrary;
 
 use crate::failure::Failure;
 use crate::resolve::location;
-use crate::resolve::settings::{self, ENDPOINTS, Given, Source};
+use crate::resolve::settings::{self, ENDPOINTS, SettingValues, Source};
 
 /// Returns the endpoints of the first source in the table of settings that names any.
 ///
 /// # Errors
 /// The profile names a missing section, a template is invalid, a file cannot be read or has no endpoints, or an endpoint has no scheme.
-pub fn choose(workload: &Workload, given: &Given<'_>) -> Result<Vec<String>, Failure> {
+pub fn choose(workload: &Workload, given: &SettingValues<'_>) -> Result<Vec<String>, Failure> {
     let first = settings::first(ENDPOINTS, given);
     if let (None | Some((_, Source::Profile(_), _)), Some(wrong)) = (&first, &given.profile.missing_services)
         && !given.profile.ignores_endpoints
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::launch::Environment;
     use crate::resolve::aws_profile::Profile;
-    use crate::resolve::source::Wanted;
+    use crate::resolve::config_source::ConfigSource;
 
     fn loaded(overrides: &[&str]) -> Loaded {
         let overrides: Vec<_> = overrides.iter().map(|text| dlio_config::Override::parse(text).unwrap()).collect();
@@ -98,9 +98,10 @@ mod tests {
     }
 
     pub(super) fn of_profile(overrides: &[&str], env: &Environment, profile: &Profile) -> Result<Vec<String>, Failure> {
-        let (loaded, wanted, flags) = (loaded(overrides), Wanted::of_test(overrides), BTreeMap::new());
+        let (loaded, wanted, flags) = (loaded(overrides), ConfigSource::of_test(overrides), BTreeMap::new());
         let (wanted, flags, loaded) = (&wanted, &flags, &loaded);
-        let given = Given { wanted, loaded, env, profile, flags, registry: None, registry_keys: false, on_s3: true };
+        let given =
+            SettingValues { wanted, loaded, env, profile, flags, registry: None, registry_keys: false, on_s3: true };
         choose(&loaded.workload, &given)
     }
 

@@ -1,17 +1,17 @@
 //! Resolves the options and the configuration of a run: environment, settings, endpoints, credentials.
 
 pub mod aws_profile;
+pub mod config_source;
 pub mod connections;
 pub mod credentials;
 pub mod endpoints;
 pub mod environment;
+pub mod ineffective_keys;
 pub mod location;
-pub mod places;
 pub mod renewal;
-pub mod request;
+pub mod resolved_run;
+pub mod setting_sources;
 pub mod settings;
-pub mod source;
 pub mod suggest;
 pub mod threads;
-pub mod unheeded;
 pub mod wire_path;

@@ -9,7 +9,7 @@ use dlio_storage::s3::{self, CredentialSource, Renewal, Temporary};
 use crate::collective::{agree, gather};
 use crate::failure::{Code, Failure};
 use crate::ranks::Ranks;
-use crate::resolve::request::Request;
+use crate::resolve::resolved_run::ResolvedRun;
 
 /// Time limit for a rank's own credentials at the start.
 const PROOF: Duration = Duration::from_secs(20);
@@ -19,7 +19,7 @@ const PROOF: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// A thread cannot be started on one of the ranks.
-pub async fn start(comm: &Ranks, request: &mut Request) -> Result<Option<String>, Failure> {
+pub async fn start(comm: &Ranks, request: &mut ResolvedRun) -> Result<Option<String>, Failure> {
     let (Some(ends), Some(provider)) = (request.credentials_end, request.provider.clone()) else { return Ok(None) };
     let place = comm.place();
     let proof = match place.rank {
@@ -51,7 +51,7 @@ async fn prove(provider: &Provider) -> Result<(), String> {
     }
 }
 
-fn keep(request: &Request, ends: Duration, provider: Provider) -> Result<Option<Renewal>, Failure> {
+fn keep(request: &ResolvedRun, ends: Duration, provider: Provider) -> Result<Option<Renewal>, Failure> {
     let credentials = s3::Credentials::from_bytes(&request.credentials)
         .ok_or_else(|| Failure::new(Code::Unexpected, "the credentials that rank 0 sent cannot be read"))?;
     let source: CredentialSource = Box::new(move || {

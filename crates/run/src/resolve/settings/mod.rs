@@ -1,14 +1,14 @@
 //! Origins of settings: a table of all settings that several sources can give, in the order of precedence, and a report of each
 //! value, its origin, and values that were given but are not used.
 
-mod given;
 mod table;
+mod values;
 
 use serde::{Deserialize, Serialize};
 
-pub use given::{Given, MARKS, flags};
 use table::Excluded;
 pub use table::{ENDPOINTS, SETTINGS, Setting, Source};
+pub use values::{MARKS, SettingValues, flags};
 
 /// The values and origins of all settings that a source gives.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ pub struct Unused {
 
 impl Report {
     /// Evaluates the table for the content of all sources.
-    pub fn new(given: &Given<'_>) -> Self {
+    pub fn new(given: &SettingValues<'_>) -> Self {
         Self { rows: SETTINGS.iter().filter_map(|setting| row(setting, given)).collect() }
     }
 
@@ -87,13 +87,13 @@ impl Unused {
 }
 
 /// Returns the first source that gives a setting: its name, the source and the value.
-pub fn first(setting: &str, given: &Given<'_>) -> Option<(String, Source, String)> {
+pub fn first(setting: &str, given: &SettingValues<'_>) -> Option<(String, Source, String)> {
     let setting = SETTINGS.iter().find(|known| known.name == setting)?;
     let source = setting.order(given).into_iter().find(|source| given.text(*source).is_some())?;
     Some((given.name(source), source, given.text(source)?))
 }
 
-fn row(setting: &Setting, given: &Given<'_>) -> Option<Row> {
+fn row(setting: &Setting, given: &SettingValues<'_>) -> Option<Row> {
     let concerned = setting.concerns(given);
     let mut said = setting.order(given).into_iter().filter_map(|source| Some((source, given.text(source)?)));
     let mut row =

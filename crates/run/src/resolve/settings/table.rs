@@ -4,7 +4,7 @@ use dlio_config::location::Location;
 use dlio_config::vocabulary::StorageType;
 use dlio_event::S3Uri;
 
-use super::Given;
+use super::SettingValues;
 
 /// A source of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct Setting {
 
 impl Setting {
     /// Returns the sources in the order of precedence for this run.
-    pub(super) fn order(&self, given: &Given<'_>) -> Vec<Source> {
+    pub(super) fn order(&self, given: &SettingValues<'_>) -> Vec<Source> {
         const SEVERAL: Source = Source::Variable("S3_ENDPOINT_URIS");
         let mut order = self.sources.to_vec();
         if self.scope == Scope::Mlperf && !given.rules().reads_fork_environment {
@@ -84,7 +84,7 @@ impl Setting {
     }
 
     /// Checks whether the setting applies to this run.
-    pub(super) fn concerns(&self, given: &Given<'_>) -> Result<(), Excluded> {
+    pub(super) fn concerns(&self, given: &SettingValues<'_>) -> Result<(), Excluded> {
         let local = || Excluded { why: "neither data nor checkpoints are on S3", environment: false };
         match self.scope {
             Scope::S3 | Scope::Proxy | Scope::Never if !given.on_s3 => Err(local()),

@@ -7,7 +7,7 @@ use dlio_config::Loaded;
 use super::*;
 use crate::launch::Environment;
 use crate::resolve::aws_profile::Profile;
-use crate::resolve::source::Wanted;
+use crate::resolve::config_source::ConfigSource;
 
 /// The values that the sources of a setting give.
 #[derive(Default)]
@@ -49,8 +49,8 @@ impl Said {
     fn report(&self) -> Report {
         let loaded = self.loaded();
         let overrides: Vec<&str> = self.overrides.iter().map(String::as_str).collect();
-        let wanted = Wanted { marks: self.marks.clone(), ..Wanted::of_test(&overrides) };
-        Report::new(&Given {
+        let wanted = ConfigSource { marks: self.marks.clone(), ..ConfigSource::of_test(&overrides) };
+        Report::new(&SettingValues {
             wanted: &wanted,
             loaded: &loaded,
             env: &self.env,

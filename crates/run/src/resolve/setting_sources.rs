@@ -13,13 +13,13 @@ use crate::failure::{Code, Failure};
 use crate::front_end::RunObserver;
 use crate::launch::Environment;
 use crate::resolve::aws_profile::Profile;
+use crate::resolve::config_source::ConfigSource;
 use crate::resolve::location;
-use crate::resolve::settings::Given;
-use crate::resolve::source::Wanted;
+use crate::resolve::settings::SettingValues;
 
 /// The content of all sources of settings.
-pub struct Places<'a> {
-    wanted: &'a Wanted,
+pub struct SettingSources<'a> {
+    wanted: &'a ConfigSource,
     /// The configuration without overrides from the environment.
     written: &'a Loaded,
     /// Environment variables.
@@ -44,13 +44,13 @@ pub struct Registry {
     pub credentials: Option<KeyPair>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> SettingSources<'a> {
     /// Reads all sources except the registry; `flags` are the given options by name.
     ///
     /// # Errors
     /// A data location is invalid, or the AWS profile that the environment names does not exist.
     pub fn new(
-        wanted: &'a Wanted,
+        wanted: &'a ConfigSource,
         flags: BTreeMap<String, String>,
         (written, loaded): (&'a Loaded, &Loaded),
         env: &'a Environment,
@@ -109,9 +109,9 @@ impl<'a> Places<'a> {
     }
 
     /// Returns the content of all sources.
-    pub fn given(&self) -> Given<'_> {
+    pub fn given(&self) -> SettingValues<'_> {
         let registry = self.registry.as_ref();
-        Given {
+        SettingValues {
             wanted: self.wanted,
             loaded: self.written,
             env: self.env,

@@ -9,13 +9,13 @@ use dlio_config::vocabulary::Dialect;
 use dlio_engine::MonotonicClock;
 use dlio_event::TimeSource as _;
 
+use super::hydra_args::HydraArgs;
 use super::search::{PRIMARY, Search};
-use super::words::Line;
 use dlio_run::failure::Failure;
 use dlio_run::host::wall_clock::Anchor;
 use dlio_run::launch::Environment;
 use dlio_run::message::Level;
-use dlio_run::resolve::source::{HydraRun, Wanted};
+use dlio_run::resolve::config_source::{ConfigSource, HydraRun};
 
 /// A composed command line.
 pub(super) struct Composed {
@@ -27,7 +27,7 @@ pub(super) struct Composed {
 ///
 /// # Errors
 /// A directory, workload or key does not exist, or an override cannot be parsed.
-pub(super) fn composed(line: &Line) -> Result<Composed, Failure> {
+pub(super) fn composed(line: &HydraArgs) -> Result<Composed, Failure> {
     let search = Search::new(line)?;
     let primary = line.config_name.as_deref().unwrap_or(PRIMARY);
     let composition = compose(primary, &line.overrides, &|name| search.find(name));
@@ -42,7 +42,7 @@ pub(super) fn composed(line: &Line) -> Result<Composed, Failure> {
 ///
 /// # Errors
 /// As [`composed`]; also if the name of the run folder cannot be resolved, or the log level is unknown.
-pub(super) fn wanted(line: &Line, env: &Environment) -> Result<Wanted, Failure> {
+pub(super) fn wanted(line: &HydraArgs, env: &Environment) -> Result<ConfigSource, Failure> {
     let Composed { search, composition } = composed(line)?;
     let mut remarks = Vec::new();
     if search.hides_bundled(composition.workload()) {
@@ -73,7 +73,7 @@ pub(super) fn wanted(line: &Line, env: &Environment) -> Result<Wanted, Failure> 
         || composition.source().text.contains("dialect:");
     let dialect = marks.as_ref().filter(|_| !chosen).map(|_| Dialect::Mlperf.word().to_owned());
     let run = hydra_run(&search, &composition, env)?;
-    Ok(Wanted {
+    Ok(ConfigSource {
         name: composition.source().path.clone(),
         yaml: composition.source().text.clone(),
         overrides,

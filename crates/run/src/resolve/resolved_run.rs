@@ -18,11 +18,11 @@ use crate::front_end::{FrontEnd, RunObserver};
 use crate::host::wall_clock::Anchor;
 use crate::launch::Environment;
 use crate::options::Options;
+use crate::resolve::config_source::{ConfigSource, parse_overrides};
 use crate::resolve::connections::Connections;
 use crate::resolve::location;
-use crate::resolve::places::Places;
+use crate::resolve::setting_sources::SettingSources;
 use crate::resolve::settings::{self, Report};
-use crate::resolve::source::{Wanted, parse_overrides};
 use crate::resolve::{credentials, endpoints, environment};
 
 /// Name of the setting of the output folder.
@@ -30,9 +30,9 @@ const OUTPUT: &str = "output folder";
 
 /// A run whose settings are all resolved.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Request {
+pub struct ResolvedRun {
     /// Configuration text and overrides.
-    pub wanted: Wanted,
+    pub wanted: ConfigSource,
     /// Environment values that the configuration names.
     env: BTreeMap<String, String>,
     /// Overrides from environment variables and options.
@@ -81,13 +81,13 @@ fn dotenv_text(path: &Path, wanted: bool) -> Result<Option<String>, Failure> {
     }
 }
 
-impl Request {
+impl ResolvedRun {
     /// Resolves all settings; only rank 0 calls it.
     ///
     /// # Errors
     /// The configuration is invalid, the registry is empty or credentials are missing.
     pub async fn resolve(
-        wanted: Wanted,
+        wanted: ConfigSource,
         target: &Options,
         front: &FrontEnd,
         time: &dyn TimeSource,
@@ -125,7 +125,7 @@ impl Request {
         request.remarks.extend(request.wanted.hydra.iter().flat_map(|run| run.remarks.clone()));
         let wanted = request.wanted.clone();
         let flags = settings::flags(&wanted, target);
-        let mut places = Places::new(&wanted, flags, (&written, &loaded), env)?;
+        let mut places = SettingSources::new(&wanted, flags, (&written, &loaded), env)?;
         places.read_registry(target, &*front.observer, &mut request.remarks).await?;
         request.report = Report::new(&places.given());
         request.report.settle("dialect", loaded.workload.dlio_rs.dialect.word());
@@ -177,7 +177,7 @@ impl Request {
     }
 
     /// Takes the addressing style from the AWS profile if no key sets it.
-    fn take_addressing(&mut self, loaded: Loaded, places: &Places<'_>) -> Result<Loaded, Failure> {
+    fn take_addressing(&mut self, loaded: Loaded, places: &SettingSources<'_>) -> Result<Loaded, Failure> {
         let storage = &loaded.workload.storage;
         let said = storage.addressing_style.is_some() || storage.s3_force_path_style.is_some();
         match &places.profile.addressing_style {
@@ -208,7 +208,7 @@ impl Request {
     async fn resolve_s3(
         &mut self,
         workload: &Workload,
-        places: &Places<'_>,
+        places: &SettingSources<'_>,
         observer: &dyn RunObserver,
     ) -> Result<(), Failure> {
         self.endpoints = match &places.registry {
@@ -227,7 +227,7 @@ impl Request {
     async fn find_credentials(
         &mut self,
         storage: &Storage,
-        places: &Places<'_>,
+        places: &SettingSources<'_>,
         observer: &dyn RunObserver,
     ) -> Result<(), Failure> {
         let mut before = Vec::new();
@@ -251,11 +251,11 @@ impl Request {
 ///
 /// # Errors
 /// The configuration is invalid; the message lists all errors.
-pub fn load(wanted: &Wanted, env: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
+pub fn load(wanted: &ConfigSource, env: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
     load_with(wanted, &[], env)
 }
 
-fn load_with(wanted: &Wanted, settings: &[String], env: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
+fn load_with(wanted: &ConfigSource, settings: &[String], env: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
     let overrides = parse_overrides(wanted.overrides.iter().chain(settings).map(String::as_str))?;
     let dialect = wanted.dialect.as_deref().and_then(Dialect::from_word);
     let source = dlio_config::Source { name: &wanted.name, yaml: &wanted.yaml };

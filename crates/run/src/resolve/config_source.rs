@@ -27,7 +27,7 @@ pub struct ConfigWords {
 
 /// The source of a configuration as texts, before it is parsed, so that rank 0 can send it to all ranks.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Wanted {
+pub struct ConfigSource {
     /// File name or name of the bundled workload, for messages.
     pub name: String,
     /// The YAML text.
@@ -72,7 +72,7 @@ pub struct HydraRun {
 }
 
 #[cfg(test)]
-impl Wanted {
+impl ConfigSource {
     /// Creates a source of overrides alone.
     pub fn of_test(overrides: &[&str]) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl HydraRun {
 ///
 /// # Errors
 /// No configuration is named (and there is no `default`), two are named, or the file cannot be read.
-pub fn find(args: &ConfigWords, default: Option<&str>) -> Result<Wanted, Failure> {
+pub fn find(args: &ConfigWords, default: Option<&str>) -> Result<ConfigSource, Failure> {
     let (overrides, names): (Vec<&String>, Vec<&String>) = args.words.iter().partition(|word| is_override(word));
     let parsed = parse_overrides(overrides.iter().map(|text| text.as_str()))?;
     let selected: Vec<&str> = parsed.iter().filter_map(Override::selects_workload).collect();
@@ -134,7 +134,7 @@ pub fn find(args: &ConfigWords, default: Option<&str>) -> Result<Wanted, Failure
     let (name, yaml) = read(name)?;
     let dialect = args.dialect.map(|dialect| dialect.word().to_owned());
     let flag = dialect.iter().map(|word| ("--dialect".to_owned(), word.clone()));
-    Ok(Wanted {
+    Ok(ConfigSource {
         flags: flag.collect(),
         marks: None,
         name,

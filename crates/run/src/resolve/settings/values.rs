@@ -11,7 +11,7 @@ use super::Source;
 use crate::launch::{self, Environment};
 use crate::options::Options;
 use crate::resolve::aws_profile::Profile;
-use crate::resolve::source::Wanted;
+use crate::resolve::config_source::ConfigSource;
 
 /// Name of the source that only the fork's jobs have.
 pub const MARKS: &str = "marks of the fork";
@@ -19,9 +19,9 @@ const DATA: &str = "dataset.data_folder";
 const ROOT: &str = "storage.storage_root";
 
 /// All sources of settings with their content.
-pub struct Given<'a> {
+pub struct SettingValues<'a> {
     /// Configuration that the user selected.
-    pub wanted: &'a Wanted,
+    pub wanted: &'a ConfigSource,
     /// The loaded configuration.
     pub loaded: &'a Loaded,
     /// Environment variables.
@@ -39,7 +39,7 @@ pub struct Given<'a> {
 }
 
 /// Returns the command line options that other sources can set as well.
-pub fn flags(wanted: &Wanted, target: &Options) -> BTreeMap<String, String> {
+pub fn flags(wanted: &ConfigSource, target: &Options) -> BTreeMap<String, String> {
     let Options { registry, output, no_verify_ssl, .. } = target;
     let paths = [("--registry", registry), ("--output", output)];
     let paths =
@@ -48,7 +48,7 @@ pub fn flags(wanted: &Wanted, target: &Options) -> BTreeMap<String, String> {
     paths.chain(unverified).chain(wanted.flags.clone()).collect()
 }
 
-impl Given<'_> {
+impl SettingValues<'_> {
     pub(super) fn rules(&self) -> &'static Rules {
         self.loaded.workload.dlio_rs.dialect.rules()
     }

@@ -8,7 +8,7 @@ use dlio_run::failure::Failure;
 
 /// A parsed command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct HydraArgs {
     /// Overrides (`key=value`) in their order.
     pub(super) overrides: Vec<String>,
     /// `--cfg`
@@ -96,8 +96,8 @@ enum Takes {
 ///
 /// # Errors
 /// A flag is unknown, lacks its value, or is not supported.
-pub(super) fn parse(words: impl IntoIterator<Item = String>) -> Result<Line, Failure> {
-    let mut line = Line::default();
+pub(super) fn parse(words: impl IntoIterator<Item = String>) -> Result<HydraArgs, Failure> {
+    let mut line = HydraArgs::default();
     let mut words = words.into_iter().peekable();
     let mut only_overrides = false;
     while let Some(word) = words.next() {
@@ -166,7 +166,7 @@ fn info(word: &str) -> Option<Info> {
     })
 }
 
-impl Line {
+impl HydraArgs {
     fn take(&mut self, flag: &'static str, value: String) -> Result<(), Failure> {
         let choice = |choices: &str| Failure::usage(format_args!("{flag}: expected one of {choices}, found {value:?}"));
         match flag {
@@ -211,7 +211,7 @@ impl Line {
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> Result<Line, Failure> {
+    fn line(text: &str) -> Result<HydraArgs, Failure> {
         parse(text.split_whitespace().map(str::to_owned))
     }
 
@@ -221,10 +221,10 @@ mod tests {
 
     #[test]
     fn flags_and_overrides_come_in_any_order_and_form() {
-        let expected = Line {
+        let expected = HydraArgs {
             overrides: vec!["workload=unet3d".to_owned(), "++workload.train.epochs=2".to_owned()],
             config_dir: Some(PathBuf::from("conf")),
-            ..Line::default()
+            ..HydraArgs::default()
         };
         for text in [
             "workload=unet3d ++workload.train.epochs=2 --config-dir=conf",
