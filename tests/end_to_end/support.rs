@@ -271,7 +271,7 @@ pub(crate) fn events(output: &Path) -> Vec<dlio_event::Event> {
 #[expect(clippy::disallowed_methods, reason = "the list belongs to the caller of the tests")]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;
-    writeln!(std::io::stderr(), "SKIPPED: {what}").unwrap();
+    eprintln!("SKIPPED: {what}");
     if let Some(list) = std::env::var_os("DLIO_TEST_SKIPS") {
         let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
         writeln!(list, "{what}").unwrap();

@@ -26,10 +26,11 @@ pub(crate) fn broken_links(path: &Path, text: &str, read: impl Fn(&Path) -> Opti
         };
         match (content, anchor) {
             (None, _) => faults.push(format!("{}: {target} leads nowhere", path.display())),
-            (Some(content), Some(anchor)) if named.extension().is_some_and(|extension| extension == "md") => {
-                if !anchors(&content).contains(&anchor.to_owned()) {
-                    faults.push(format!("{}: {target} names no heading", path.display()));
-                }
+            (Some(content), Some(anchor))
+                if named.extension().is_some_and(|extension| extension == "md")
+                    && !anchors(&content).contains(&anchor.to_owned()) =>
+            {
+                faults.push(format!("{}: {target} names no heading", path.display()));
             }
             _ => {}
         }
@@ -215,76 +216,80 @@ fn is_number(of: &Type) -> bool {
     }
 }
 
+/// Words in names of quantities that need a unit.
+const QUANTITIES: [&str; 23] = [
+    "time",
+    "times",
+    "duration",
+    "latency",
+    "timeout",
+    "interval",
+    "delay",
+    "pause",
+    "elapsed",
+    "wait",
+    "size",
+    "length",
+    "len",
+    "budget",
+    "rate",
+    "throughput",
+    "offset",
+    "capacity",
+    "period",
+    "age",
+    "lag",
+    "bandwidth",
+    "limit",
+];
+
+/// Words in comments that state a unit.
+const UNITS: [&str; 40] = [
+    "ns",
+    "us",
+    "ms",
+    "nanos",
+    "micros",
+    "millis",
+    "second",
+    "minute",
+    "hour",
+    "byte",
+    "kib",
+    "mib",
+    "gib",
+    "bit",
+    "percent",
+    "per mille",
+    "fraction",
+    "share",
+    "ratio",
+    "factor",
+    "number of",
+    "count",
+    "sample",
+    "file",
+    "record",
+    "element",
+    "row",
+    "step",
+    "batch",
+    "operation",
+    "request",
+    "rank",
+    "entr",
+    "character",
+    "column",
+    "line",
+    "word",
+    "item",
+    "event",
+    "thread",
+];
+
 /// Returns whether a number is a time, a size or a rate according to its name, and neither its name nor its comment
 /// states the unit.
 fn lacks_unit(name: &str, of: &Type, comment: &str) -> bool {
-    const QUANTITIES: [&str; 23] = [
-        "time",
-        "times",
-        "duration",
-        "latency",
-        "timeout",
-        "interval",
-        "delay",
-        "pause",
-        "elapsed",
-        "wait",
-        "size",
-        "length",
-        "len",
-        "budget",
-        "rate",
-        "throughput",
-        "offset",
-        "capacity",
-        "period",
-        "age",
-        "lag",
-        "bandwidth",
-        "limit",
-    ];
-    const UNITS: [&str; 40] = [
-        "ns",
-        "us",
-        "ms",
-        "nanos",
-        "micros",
-        "millis",
-        "second",
-        "minute",
-        "hour",
-        "byte",
-        "kib",
-        "mib",
-        "gib",
-        "bit",
-        "percent",
-        "per mille",
-        "fraction",
-        "share",
-        "ratio",
-        "factor",
-        "number of",
-        "count",
-        "sample",
-        "file",
-        "record",
-        "element",
-        "row",
-        "step",
-        "batch",
-        "operation",
-        "request",
-        "rank",
-        "entr",
-        "character",
-        "column",
-        "line",
-        "word",
-        "item",
-        "event",
-        "thread",
-    ];
     let parts: Vec<&str> = name.split('_').collect();
     let comment = comment.to_lowercase();
     is_number(of)

@@ -5,6 +5,7 @@
 //! the item. A `mod` line is not an edge, nor is a re-export of a name that the file itself does not use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
@@ -84,7 +85,7 @@ pub(crate) fn describe(cycle: &BTreeSet<PathBuf>, imports: &Imports) -> String {
     for from in cycle {
         for (to, names) in imports[from].iter().filter(|(to, _)| cycle.contains(*to)) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            text.push_str(&format!("  {} -> {}: {}\n", from.display(), to.display(), names.join(", ")));
+            writeln!(text, "  {} -> {}: {}", from.display(), to.display(), names.join(", ")).unwrap();
         }
     }
     text
@@ -117,8 +118,8 @@ fn attributes(item: &Item) -> &[Attribute] {
 impl Crate {
     /// Adds the module of a file, whose child modules are in `folder`.
     fn read(&mut self, file: &Path, folder: &Path, parent: Option<usize>) -> usize {
-        let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display())).unwrap();
+        let parsed = syn::parse_file(&text).map_err(|error| format!("{}: {error}", file.display())).unwrap();
         self.add(parsed.items, (file, folder), parent)
     }
 
@@ -177,13 +178,12 @@ impl Crate {
         let path = item.attrs.iter().find(|attribute| attribute.path().is_ident("path"));
         let path = path.map(|attribute| attribute.meta.to_token_stream().to_string());
         let path = path.and_then(|text| text.split('"').nth(1).map(|path| file.parent().unwrap().join(path)));
-        let child = match item.content {
-            Some((_, items)) => self.add(items, (file, &below), Some(index)),
-            None => {
-                let flat = folder.join(format!("{name}.rs"));
-                let own = path.unwrap_or_else(|| if flat.is_file() { flat } else { below.join("mod.rs") });
-                self.read(&own, &below, Some(index))
-            }
+        let child = if let Some((_, items)) = item.content {
+            self.add(items, (file, &below), Some(index))
+        } else {
+            let flat = folder.join(format!("{name}.rs"));
+            let own = path.unwrap_or_else(|| if flat.is_file() { flat } else { below.join("mod.rs") });
+            self.read(&own, &below, Some(index))
         };
         self.modules[index].children.insert(name, child);
     }
@@ -227,7 +227,9 @@ impl Crate {
         let named = |name: &String| !module.passed_on.contains(name) || words.contains(name);
         let imported = module.imported.iter().filter(|(name, _)| named(name));
         let mut paths: BTreeSet<Vec<String>> = imported.map(|(_, path)| path.clone()).collect();
-        code.iter().for_each(|tokens| spelled(tokens, &mut paths));
+        for tokens in &code {
+            spelled(tokens, &mut paths);
+        }
         for glob in &module.globs {
             let Some(Target::Module(target)) = self.resolve(index, glob, 0) else { continue };
             for name in &self.modules[target].defined {
@@ -253,7 +255,7 @@ impl Crate {
                 "super" => self.modules[at].parent?,
                 name => match self.step(at, name, depth)? {
                     Target::Module(module) => module,
-                    item => return Some(item),
+                    item @ Target::Item { .. } => return Some(item),
                 },
             };
             rest = behind;

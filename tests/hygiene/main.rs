@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -187,7 +188,7 @@ fn import_cycles_are_small_and_stay_in_one_folder() {
         let cycles: Vec<_> = imports::cycles(&imports).into_iter().filter(breaks).collect();
         for cycle in &cycles {
             let edges = imports::describe(cycle, &imports);
-            faults.push_str(&format!("crate {name}: {} files import each other in a cycle\n{edges}", cycle.len()));
+            write!(faults, "crate {name}: {} files import each other in a cycle\n{edges}", cycle.len()).unwrap();
         }
     }
     assert!(faults.is_empty(), "a cycle has at most {CYCLE_FILES_MAX} files, all in one folder\n{faults}");

@@ -5,10 +5,11 @@
 use dlio_analyze::compare::{Samples, Threshold, compare};
 
 fn run(factor: f64) -> Samples {
-    let mut samples = Samples::default();
-    samples.au = (0..40).map(|at| factor * (80.0 + f64::from(at % 5))).collect();
-    samples.read = (1..=1_000).map(|at| f64::from(at) / 1e5 / factor).collect();
-    samples
+    Samples {
+        au: (0..40).map(|at| factor * (80.0 + f64::from(at % 5))).collect(),
+        read: (1..=1_000).map(|at| f64::from(at) / 1e5 / factor).collect(),
+        ..Samples::default()
+    }
 }
 
 fn crossed(threshold: &str, base: &Samples, this: &Samples) -> bool {

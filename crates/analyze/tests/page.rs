@@ -179,7 +179,7 @@ fn the_first_sentence_is_the_verdict() {
 /// Reports a check that could not run: on standard error, past the capture of output, and in the list that `scripts/test` prints at its end.
 #[expect(clippy::disallowed_methods, reason = "the list belongs to the caller of the tests")]
 fn skipped(what: &str) {
-    writeln!(std::io::stderr(), "SKIPPED: {what}").unwrap();
+    eprintln!("SKIPPED: {what}");
     if let Some(list) = std::env::var_os("DLIO_TEST_SKIPS") {
         let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
         writeln!(list, "{what}").unwrap();

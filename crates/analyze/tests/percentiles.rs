@@ -146,7 +146,9 @@ fn a_streaming_report_and_a_replay_give_the_same_percentiles() {
     // Returns percentiles as a replay computes those of its errors for `replay.json`.
     let histogram = |values: &[u64]| {
         let mut histogram = Histogram::default();
-        values.iter().for_each(|value| histogram.record(*value));
+        for value in values {
+            histogram.record(*value);
+        }
         let at = |parts| histogram.percentile(parts).unwrap();
         [at(P50), at(P90), at(P99), at(P999), at(P9999), histogram.max().unwrap()]
     };

@@ -17,7 +17,7 @@ use crate::trace_command_args::TraceCommand;
 ///
 /// Under `mpirun` every process is one rank, one simulated accelerator; without it the world has one rank.
 #[derive(Debug, Parser)]
-#[command(name = "dlio-rs", version = crate::version::line(), max_term_width = 100, propagate_version = true, after_long_help = EXIT_CODES)]
+#[command(name = "dlio-rs", version = crate::version::line(), max_term_width = 100, propagate_version = true, after_long_help = crate::exit::HELP)]
 pub(crate) struct Cli {
     /// Advice to the user.
     #[command(subcommand)]
@@ -58,28 +58,6 @@ impl CommArg {
         }
     }
 }
-
-/// Lines that fit 80 columns: clap would break longer ones without regard to their indentation.
-const EXIT_CODES: &str = "Under mpirun:
-  Open MPI requires `mpirun --allow-run-as-root` for root, and
-  `mpirun --oversubscribe` for more ranks than the machine has cores.
-
-Exit codes:
-    0  success
-    1  unexpected error
-    2  the command line or the configuration is wrong
-    3  the storage cannot be used: endpoint, credentials, bucket, permission,
-       no space
-    4  data are missing or damaged
-    5  ranks: launcher and MPI disagree, plans differ, another rank failed
-    6  a trace cannot be read or written
-    7  a replayed trace violated a bound of --require
-    8  analyze --fail-if: a metric changed beyond its threshold
-    9  a wait lasted longer than --stall-timeout
-   10  the output folder is in use by another run, or holds files that no run
-       of this program has listed
-  128 + n  terminated by signal n: 130 Ctrl-C (SIGINT), 143 SIGTERM, 129 SIGHUP,
-       131 SIGQUIT, 138 SIGUSR1, 140 SIGUSR2, 152 SIGXCPU";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

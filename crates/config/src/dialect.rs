@@ -75,7 +75,7 @@ pub struct ThreadSizing {
     pub read_max: u32,
     /// Upper bound of `reader.write_threads`, unless `dlio_rs.max_auto_threads` is set.
     pub write_max: u32,
-    /// Lower bound of `reader.write_threads` on S3 and with O_DIRECT, where the share of a rank counts twice.
+    /// Lower bound of `reader.write_threads` on S3 and with `O_DIRECT`, where the share of a rank counts twice.
     pub waiting_write_min: u32,
 }
 
@@ -83,7 +83,6 @@ macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $dlio:expr, $mlperf:expr, $native:expr;)*) => {
         /// Everything in which a run differs by dialect, apart from the meaning of keys and the order of samples.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[expect(clippy::struct_excessive_bools, reason = "each row of the table is a difference of its own")]
         pub struct Rules {
             $($(#[$doc])* pub $name: $type,)*
         }

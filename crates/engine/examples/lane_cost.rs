@@ -40,12 +40,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         observer: Rc::new(Silent),
     };
     let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let generated = GeneratePlan::new(&files, world);
-            generate(&generated, &files, &layout, &rig, GenerateOptions::default()).await?;
-            train(&training(&workload, world)?, &layout, &rig, TrainOptions::default()).await?;
-            Ok(())
-        })
-        .await
+    let work = async {
+        let generated = GeneratePlan::new(&files, world);
+        generate(&generated, &files, &layout, &rig, GenerateOptions::default()).await?;
+        train(&training(&workload, world)?, &layout, &rig, TrainOptions::default()).await?;
+        Ok(())
+    };
+    local.run_until(Box::pin(work)).await
 }

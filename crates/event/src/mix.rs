@@ -184,7 +184,7 @@ mod tests {
             0xD80B_DA3F_BE24_4A0A,
             0x406E_4750_17AA_7737,
         ];
-        assert_eq!(first_eight(|len| fnv1a_64((b'a'..=b'h').take(len as usize))), expected);
+        assert_eq!(first_eight(|len| fnv1a_64((b'a'..=b'h').take(usize::try_from(len).unwrap()))), expected);
     }
 
     #[test]

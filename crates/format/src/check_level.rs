@@ -31,8 +31,7 @@ impl CheckLevel {
             (Decode::Verify, VerifyBy::Checksum) => Err(Error::Option {
                 option: "dlio_rs.verify_by: checksum".to_owned(),
                 reason: format!(
-                    "{} files carry no checksum of their content; use payload for a dataset of this program",
-                    format
+                    "{format} files carry no checksum of their content; use payload for a dataset of this program"
                 ),
             }),
         }

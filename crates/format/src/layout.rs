@@ -65,6 +65,7 @@ impl Options {
 
 /// The layout of every file of a dataset.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of how files are read")]
 pub struct Layout {
     format: Format,
     pub(crate) options: Options,

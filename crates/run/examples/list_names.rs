@@ -40,7 +40,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if page.is_empty() {
             break;
         }
-        page.iter().for_each(|name| listing.add(name, 150_528));
+        for name in &page {
+            listing.add(name, 150_528);
+        }
     }
     let (seconds, after) = (started.elapsed().as_secs_f64(), peak_kib()?);
     let (missing, unexpected) = (listing.missing(), listing.unexpected());

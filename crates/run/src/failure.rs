@@ -67,6 +67,7 @@ impl Failure {
     }
 
     /// Marks the failure as reported: it is returned but not printed.
+    #[must_use]
     pub fn already_said(self) -> Self {
         Self { said: true, ..self }
     }
@@ -82,6 +83,7 @@ impl Failure {
     }
 
     /// Creates a failure of reading or writing the file `path`; `doing` is the first word of the message.
+    #[must_use]
     pub fn file(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(Code::Storage, format_args!("{doing} {}: {error}", path.display()))
     }

@@ -69,6 +69,7 @@ impl WorkloadPredictor for Foreseer {
 
 /// Returns the bytes that a rank reads in the first epoch and in a later one, if all of its samples can be simulated; `sized`: opening
 /// a file returns its size.
+#[must_use]
 pub fn rank_bytes(plan: &TrainingPlan, layout: &Layout, (rank, sized): (u32, bool)) -> Option<[u64; 2]> {
     let content = Content { layout, file: None, made: 0 };
     let mut walk = Walk { plan, sized, content, load: Load::default() };
@@ -80,6 +81,7 @@ pub fn rank_bytes(plan: &TrainingPlan, layout: &Layout, (rank, sized): (u32, boo
 }
 
 /// Returns the mean number of bytes per sample that are read from the first file, opened as in the plan.
+#[must_use]
 pub fn bytes_per_sample(plan: &TrainingPlan, layout: &Layout, sized: bool) -> Option<f64> {
     let content = Content { layout, file: None, made: 0 };
     let mut walk = Walk { plan, sized, content, load: Load::default() };

@@ -69,12 +69,14 @@ impl Prepared {
     }
 
     /// The checkpoint plan; `None` if the run takes no checkpoints.
+    #[must_use]
     pub fn checkpoint_plan(&self) -> Option<&CheckpointPlan> {
         self.checkpoints.as_ref().map(|prepared| &prepared.checkpoints.plan)
     }
 }
 
 /// Returns the failure of a training without steps; `None` if it has steps.
+#[must_use]
 pub fn no_steps(plan: &TrainingPlan, workload: &Workload) -> Option<Failure> {
     if plan.epochs() > 0 && plan.steps(Split::Train) > 0 {
         return None;

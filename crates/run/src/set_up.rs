@@ -38,7 +38,10 @@ impl Session {
     ///
     /// # Errors
     /// The errors of `work`; a signal; a wait longer than the stall timeout.
-    pub async fn unless_signalled<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(crate) async fn unless_signalled<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         const LOOK: Duration = Duration::from_millis(50);
         let mut work = pin!(work);
         let (mut waited, mut told) = (Duration::ZERO, 0u32);

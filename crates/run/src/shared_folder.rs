@@ -42,6 +42,7 @@ pub enum Sharing {
 
 impl Sharing {
     /// Returns the first half of a message about the hosts; `None` if the folder is shared or was not checked.
+    #[must_use]
     pub fn islands(&self, what: &str, folder: &Path) -> Option<String> {
         let Sharing::Islands { host, without } = self else { return None };
         let more = without.len().saturating_sub(NAMED);

@@ -16,13 +16,14 @@ use crate::collective::{agree, align_clocks};
 use crate::failure::Failure;
 use crate::front_end::FrontEnd;
 use crate::host::HostFacts;
-use crate::message::Level;
+use crate::message::{Level, Verbosity};
 use crate::outcome::Outcome;
 use crate::output_folder;
 use crate::outputs::endpoint_notices::Speaker;
 use crate::outputs::log::Log;
 use crate::outputs::opening;
 use crate::ranks::Ranks;
+use crate::resolve::resolved_run::ResolvedRun;
 use crate::resolve::{ineffective_keys, renewal, threads};
 use crate::session::Session;
 use crate::set_up::{Start, share_request};
@@ -40,26 +41,8 @@ pub(crate) async fn start(comm: Rc<Ranks>, start: Start<'_>) -> Result<Session, 
     let renewal = renewal::start(&comm, &mut request).await?;
     let mut loaded = request.load()?;
     let sized = threads::apply(&*comm, HostFacts::read(&comm.place().host).cpu_count, &mut loaded.workload).await?;
-    let rank = comm.place().rank;
     let log_file = request.output.join(&loaded.workload.output.log_file);
-    let made = match (&request.wanted.hydra, rank) {
-        (None, 0) => make_log_folder(&log_file).and_then(|()| Log::create(&log_file, start.verbosity, &front.observer)),
-        (Some(run), 0) => run
-            .write()
-            .and_then(|()| make_log_folder(&log_file))
-            .and_then(|()| Log::create(&log_file, start.verbosity, &front.observer))
-            .map(|log| log.at_level(run.level)),
-        (_, _) => Ok(Log::silent()),
-    };
-    let mut log = agree(&comm, made).await?;
-    if let Some(run) = &request.wanted.hydra {
-        if rank > 0 {
-            log = Log::append(&log_file, &front.observer).at_level(run.level);
-        }
-        let entered = if run.chdir { enter(&front, &run.folder) } else { Ok(()) };
-        agree(&comm, entered).await?;
-    }
-    let log = Rc::new(log);
+    let log = Rc::new(open_log(&comm, &request, &log_file, start.verbosity).await?);
     let clock_offset = align_clocks(&*comm, &clock).await?;
     let failures = Failures::share(&*comm).await?.map(Arc::new);
     comm.end_at_signals();
@@ -106,6 +89,32 @@ pub(crate) async fn start(comm: Rc<Ranks>, start: Start<'_>) -> Result<Session, 
         session.say(&sized);
     }
     Ok(session)
+}
+
+/// Creates the log on rank 0. Under the reference's name the other ranks append to it, and all enter the run directory.
+///
+/// # Errors
+/// If the log or the run directory cannot be used, on any rank.
+async fn open_log(comm: &Ranks, request: &ResolvedRun, log_file: &Path, verbosity: Verbosity) -> Result<Log, Failure> {
+    let (front, rank) = (comm.front(), comm.place().rank);
+    let made = match (&request.wanted.hydra, rank) {
+        (None, 0) => make_log_folder(log_file).and_then(|()| Log::create(log_file, verbosity, &front.observer)),
+        (Some(run), 0) => run
+            .write()
+            .and_then(|()| make_log_folder(log_file))
+            .and_then(|()| Log::create(log_file, verbosity, &front.observer))
+            .map(|log| log.at_level(run.level)),
+        (_, _) => Ok(Log::silent()),
+    };
+    let mut log = agree(comm, made).await?;
+    if let Some(run) = &request.wanted.hydra {
+        if rank > 0 {
+            log = Log::append(log_file, &front.observer).at_level(run.level);
+        }
+        let entered = if run.chdir { enter(front, &run.folder) } else { Ok(()) };
+        agree(comm, entered).await?;
+    }
+    Ok(log)
 }
 
 /// Logs the settings in force, and keys and options without effect.

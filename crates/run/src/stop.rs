@@ -80,6 +80,7 @@ impl StopHandle {
 
     /// Returns a function that saves the rest of the trace and the ending of a run that does not end in time; it may
     /// block as long as the disk does. `None` if nothing is left to save. Called by front ends.
+    #[must_use]
     pub fn save(&self) -> Option<impl FnOnce(Signal) + Send + 'static> {
         lock(&self.state.on_signal).take()
     }

@@ -1,4 +1,6 @@
 //! Decorators of storage, in memory and on virtual time.
+#![allow(clippy::unwrap_used, reason = "this is test code, also outside test functions")]
+#![allow(clippy::needless_lifetimes, reason = "one macro writes methods with and without borrowed arguments")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -412,9 +414,9 @@ async fn call_all(storage: &dyn Storage) -> Result<(), Error> {
     storage.create_root().await?;
     storage.create_folder("folder").await?;
     storage.remove_folder("folder").await?;
-    (storage.blocks(), storage.uri("a"), storage.root_uri());
+    let _ = (storage.blocks(), storage.uri("a"), storage.root_uri());
     let object = storage.open("a").await?;
-    (object.size(), object.opened());
+    let _ = (object.size(), object.opened());
     object.read(ByteRange::new(1, 2), &mut sink).await?;
     object.read_first(3, &mut sink).await?;
     object.read_part(ByteRange::new(1, 2), &Version::new(), &mut sink).await?;

@@ -148,7 +148,7 @@ fn framed_ends(window: &[u8], before: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// FileContents of a footer, or the reason why it cannot be trusted.
+/// Contents of a footer, or the reason why it cannot be trusted.
 type Decoded = Result<(ParquetMetaData, Option<ChunkSums>), String>;
 
 /// Decodes the footer that ends at `end`; `None` if the bytes there are not a footer.

@@ -172,6 +172,7 @@ impl Rows {
     }
 
     /// Returns views of all rows, in their order.
+    #[must_use]
     pub fn views(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         (0..self.len()).map(|at| self.row(at))
     }

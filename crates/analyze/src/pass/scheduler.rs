@@ -275,15 +275,15 @@ impl RankTask<'_> {
         let mut state = lock(&self.state);
         let rank = state.get_or_insert_with(|| RankState::new(self.index, self.trace, context));
         let mut totals = lock(&self.totals).pop().unwrap_or_default();
-        let mut stats = RowGroupStats::new(self.trace.rows_of(group), context.keep);
+        let mut group_stats = RowGroupStats::new(self.trace.rows_of(group), context.keep);
         while rows.read(&mut decoder.batch.rows)? {
             decoder.complete(&self.classes);
-            totals.add(&decoder.batch, &self.classes, (&mut stats, context));
+            totals.add(&decoder.batch, &self.classes, (&mut group_stats, context));
             rank.rows(number(group), &decoder.batch, context);
         }
         lock(&self.totals).push(totals);
-        stats.close();
-        rank.finish_group(stats, self.later[group], context);
+        group_stats.close();
+        rank.finish_group(group_stats, self.later[group], context);
         self.finish_rank(group, &mut state, context);
         Ok(())
     }

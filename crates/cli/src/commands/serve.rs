@@ -109,12 +109,12 @@ fn storage_failure(error: &dyn std::error::Error) -> Failure {
 async fn start_in_turn(comm: &Rc<Ranks>, config: &ServeConfig) -> Result<Running, Failure> {
     let is_first = comm.place().rank == 0;
     let start = || Server::start(config).map_err(|error| storage_failure(&error));
-    let first = agree(&**comm, if is_first { start().map(Some) } else { Ok(None) }).await?;
+    let first = agree(comm, if is_first { start().map(Some) } else { Ok(None) }).await?;
     let mine = match first {
         Some(running) => Ok(running),
         None => start(),
     };
-    agree(&**comm, mine).await
+    agree(comm, mine).await
 }
 
 /// Prints every endpoint on standard output of rank 0, and a new key pair if no registry holds it.

@@ -69,8 +69,8 @@ impl Comm {
         // SAFETY: as above.
         let world = Self::made(library, "MPI_Comm_dup", |new| unsafe { calls.dup(constants.comm_world, new) })?;
         // SAFETY: a valid communicator.
-        library
-            .check("MPI_Comm_set_errhandler", unsafe { calls.set_errhandler(world.handle, constants.errors_return) })?;
+        let set = unsafe { calls.set_errhandler(world.handle, constants.errors_return) };
+        library.check("MPI_Comm_set_errhandler", set)?;
         Ok(world)
     }
 

@@ -91,7 +91,7 @@ impl Model {
         })
     }
 
-    /// Returns whether a rank holds state. At ZeRO stage 0, only the first copy of the model does. The reference never
+    /// Returns whether a rank holds state. At `ZeRO` stage 0, only the first copy of the model does. The reference never
     /// tests for stage -1, so every copy holds state there.
     pub(super) fn holds_state(&self, position: GridPosition) -> bool {
         self.zero_stage != 0 || position.dp == 0

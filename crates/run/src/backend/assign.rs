@@ -14,6 +14,7 @@ pub struct Share {
 }
 
 /// Assigns endpoints to `rank`: one by the configured mapping, or all of them.
+#[must_use]
 pub fn share(workload: &Workload, endpoints: &[String], rank: u32, size: u32) -> Share {
     let count = endpoints.len();
     let wanted = workload.storage.use_mpi_endpoint_distribution;

@@ -82,6 +82,7 @@ impl Target {
     }
 
     /// Returns the URI or the absolute path.
+    #[must_use]
     pub fn place(&self) -> String {
         match self {
             Self::Local { root } => match std::path::absolute(root) {
@@ -93,6 +94,7 @@ impl Target {
     }
 
     /// Returns the URI, or the path as it was configured, for messages.
+    #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::Local { root } => root.display().to_string(),

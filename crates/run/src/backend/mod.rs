@@ -143,6 +143,7 @@ pub fn open_checkpoints(
 }
 
 /// Returns how the files of a checkpoint are read: number of concurrent blocks, bytes per read, verification.
+#[must_use]
 pub fn checkpoint_loading(workload: &Workload, place: &Place, s3: bool) -> Loading {
     let keys = &workload.dlio_rs;
     let rules = keys.dialect.rules();

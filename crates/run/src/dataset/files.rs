@@ -36,6 +36,7 @@ impl DataSet {
     }
 
     /// Returns the size of the first file and its index files in bytes if it follows from the shape; 0: unknown.
+    #[must_use]
     pub fn bytes_of_first(&self) -> u64 {
         if self.files.total() == 0 || self.files.is_listed() || !self.layout.length_follows_from_shape() {
             return 0;

@@ -145,6 +145,7 @@ pub async fn walk(
 }
 
 /// Returns the log line for a complete listing.
+#[must_use]
 pub fn complete(split: Split, found: u64, expected: u64) -> String {
     format!("Listing [{}]: {found} file(s), {expected} expected", split.folder())
 }
@@ -212,7 +213,9 @@ mod tests {
             listing.add(&files.name(combined), 10);
         }
         let strange = ["train/0/img_03_of_13.npz", "train/0/img_01_of_12.npz", "valid/img_0_of_2.npz.tmp"];
-        strange.into_iter().for_each(|name| listing.add(name, 1));
+        for name in strange {
+            listing.add(name, 1);
+        }
         listing.add("train/0/img_00_of_12.npz", 10);
         assert_eq!((listing.present(), listing.missing(), listing.bytes()), (10, 4, 100));
         assert_eq!(

@@ -38,11 +38,13 @@ impl HostFacts {
     }
 
     /// Memory size in GiB.
+    #[must_use]
     pub fn memory_gib(&self) -> f64 {
         self.memory_bytes as f64 / f64::from(1u32 << 30)
     }
 
     /// Model name of the processor.
+    #[must_use]
     pub fn processor(&self) -> &str {
         let pairs = self.cpuinfo.as_deref().unwrap_or_default();
         pairs.iter().find(|(key, _)| key == "model name").map_or("", |(_, value)| value.as_str())

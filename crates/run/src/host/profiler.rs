@@ -1,4 +1,4 @@
-//! Profilers: iostat on rank 0 for `workflow.profiling`, started and stopped as in DLIO; the trace in DFTracer's format
+//! Profilers: iostat on rank 0 for `workflow.profiling`, started and stopped as in DLIO; the trace in `DFTracer`'s format
 //! for `DFTRACER_ENABLE`.
 
 use std::fs::File;
@@ -116,7 +116,7 @@ fn darshan(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes this rank's trace in DFTracer's format as well.
+/// Writes this rank's trace in `DFTracer`'s format as well.
 ///
 /// # Errors
 /// If the trace cannot be read or the file cannot be written.

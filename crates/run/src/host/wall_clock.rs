@@ -28,12 +28,14 @@ impl Anchor {
     }
 
     /// Converts a monotonic time to wall-clock time in nanoseconds since 1970.
+    #[must_use]
     pub fn unix_at(&self, at: Nanos) -> i64 {
         let since = i128::from(at) - i128::from(self.monotonic);
         i64::try_from(i128::from(self.unix_nanos) + since).unwrap_or(i64::MAX)
     }
 
     /// Formats a time like the reference: local time with microseconds.
+    #[must_use]
     pub fn stamp(&self, at: Nanos) -> String {
         dlio_analyze::outputs::timestamp(self.unix_at(at), self.utc_offset_seconds)
     }

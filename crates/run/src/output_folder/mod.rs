@@ -2,6 +2,7 @@
 //! replaces files that an earlier run of this program wrote there and nothing else. Only rank 0 accesses the folder and
 //! decides.
 
+mod free_name;
 mod lock;
 mod manifest;
 mod owner;
@@ -30,9 +31,6 @@ use crate::stop::{COMPLETED, StopHandle};
 
 /// File name of the lock.
 pub const LOCK: &str = "run.lock";
-/// Maximum number of folder names that are tried for one time stamp.
-const NAMES_MAX: u32 = 100_000;
-
 /// Request of a run for a folder.
 #[derive(Debug, Clone)]
 pub struct Wish {
@@ -166,13 +164,13 @@ impl Claim {
     /// # Errors
     /// If a folder cannot be written.
     pub fn take_first_free(folder: &Path, wish: &Wish, stop: &StopHandle) -> Result<Arc<Self>, Failure> {
-        for number in 1..NAMES_MAX {
-            match Self::take(&numbered(folder, number), wish.clone(), stop) {
+        for number in 1..free_name::NAMES_MAX {
+            match Self::take(&free_name::numbered(folder, number), wish.clone(), stop) {
                 Err(Denied::Taken(_)) => {}
                 claimed => return claimed.map_err(Failure::from),
             }
         }
-        Err(no_name_left(folder))
+        Err(free_name::no_name_left(folder))
     }
 
     /// Path of the folder.
@@ -310,6 +308,7 @@ pub fn keep_manifest(file: &Path) -> Result<(), Failure> {
 
 /// Whether this process sees the lock file with this token, that is, whether it sees the same folder as the lock's
 /// owner.
+#[must_use]
 pub fn sees(folder: &Path, token: &str) -> bool {
     fs::read_to_string(folder.join(LOCK)).is_ok_and(|text| text.contains(token))
 }
@@ -320,31 +319,15 @@ pub fn sees(folder: &Path, token: &str) -> bool {
 /// If a folder cannot be created.
 pub fn create_new(folder: &Path) -> Result<PathBuf, Failure> {
     make(folder.parent().unwrap_or(Path::new(".")), Section::Replay)?;
-    for number in 1..NAMES_MAX {
-        let name = numbered(folder, number);
+    for number in 1..free_name::NAMES_MAX {
+        let name = free_name::numbered(folder, number);
         match fs::create_dir(&name) {
             Ok(()) => return Ok(name),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(unusable(&name, &error, Section::Replay)),
         }
     }
-    Err(no_name_left(folder))
-}
-
-fn numbered(folder: &Path, number: u32) -> PathBuf {
-    if number == 1 {
-        return folder.to_owned();
-    }
-    let mut name: OsString = folder.as_os_str().to_owned();
-    name.push(format!("-{number}"));
-    PathBuf::from(name)
-}
-
-fn no_name_left(folder: &Path) -> Failure {
-    Failure::new(
-        Code::Storage,
-        format_args!("{0} and {0}-2, -3, … exist already: give a folder with --output", folder.display()),
-    )
+    Err(free_name::no_name_left(folder))
 }
 
 fn make(folder: &Path, section: Section) -> Result<(), Failure> {

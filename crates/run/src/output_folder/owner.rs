@@ -96,6 +96,7 @@ impl fmt::Display for Owner {
 }
 
 /// Returns the scheduler's job of an environment.
+#[must_use]
 pub fn job(env: &Environment) -> Option<String> {
     JOB_VARIABLES.iter().find_map(|name| Some(format!("{name} {}", env.get(*name).filter(|value| !value.is_empty())?)))
 }

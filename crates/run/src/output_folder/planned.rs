@@ -27,6 +27,7 @@ impl Planned {
     }
 
     /// Adds traces of `ranks` ranks in `folder`, with their side tables.
+    #[must_use]
     pub fn and_traces(mut self, folder: &str, ranks: u32) -> Self {
         let of_ranks = (0..ranks).flat_map(|rank| [dlio_trace::file_name(rank), tables::counters_name(rank)]);
         let names = of_ranks.chain([tables::COUNTERS, tables::FILES].map(str::to_owned));
@@ -37,6 +38,7 @@ impl Planned {
     }
 
     /// Plans the files of a run of a workload; `trace`: it replays a trace.
+    #[must_use]
     pub fn of_run(section: Section, workload: &Workload, ranks: u32, trace: bool) -> Self {
         let log = log_file(&workload.output.log_file);
         let mut planned = Self { log: Some(log.clone()), ..Self::files([log]) };

@@ -88,6 +88,7 @@ pub fn claim(
 }
 
 /// Returns the request of a run as `dlio_benchmark` for a trace folder.
+#[must_use]
 pub fn traces_as_reference(request: &ResolvedRun, ranks: u32) -> Wish {
     Wish {
         section: Section::Replay,

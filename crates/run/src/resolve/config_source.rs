@@ -74,6 +74,7 @@ pub struct HydraRun {
 #[cfg(test)]
 impl ConfigSource {
     /// Creates a source of overrides alone.
+    #[must_use]
     pub fn of_test(overrides: &[&str]) -> Self {
         Self {
             name: "test.yaml".to_owned(),

@@ -87,6 +87,7 @@ impl Connections {
 }
 
 /// Returns warnings about the connections to these endpoints.
+#[must_use]
 pub fn warnings(workload: &Workload, endpoints: &[String]) -> Vec<String> {
     let secure = endpoints.is_empty() || endpoints.iter().any(|uri| uri.starts_with("https:"));
     match (workload.storage.verify, secure) {

@@ -54,6 +54,7 @@ pub fn given(
 }
 
 /// Returns the options for a search along the AWS credential chain.
+#[must_use]
 pub fn options<'a>(places: &'a SettingSources<'_>, ca_bundle: Option<PathBuf>, before: Vec<Tried>) -> ChainOptions<'a> {
     let no_metadata = places.registry.as_ref().map(|_| {
         "not asked: servers of a registry know the keys of their command lines only (--access-key)".to_owned()
@@ -78,6 +79,7 @@ pub fn source(workload: &Workload, places: &SettingSources<'_>) -> Result<Option
 }
 
 /// Converts an error of the chain to a failure: a wrong configuration, or a source without credentials.
+#[must_use]
 pub fn failure(error: Error) -> Failure {
     if error.kind == ErrorKind::Invalid { Failure::usage(error) } else { error.into() }
 }

@@ -67,6 +67,7 @@ fn file(name: &str, path: &str) -> Result<Vec<String>, Failure> {
 
 /// Returns the endpoints from the environment and a profile of the AWS CLI for a workload without endpoints.
 #[cfg(test)]
+#[must_use]
 pub fn of_aws(env: &crate::launch::Environment, profile: &crate::resolve::aws_profile::Profile) -> Vec<String> {
     tests::of_profile(&["~storage.storage_options.endpoint_url"], env, profile).unwrap()
 }

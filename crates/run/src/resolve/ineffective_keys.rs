@@ -41,6 +41,7 @@ const OF_FILES: &[&str] = &["reader.odirect", "dlio_rs.generate_odirect", "dlio_
 const OF_CHECKPOINTS: &[&str] = &["dlio_rs.checkpoint_read_blocks", "dlio_rs.checkpoint_read_bytes"];
 
 /// Returns a warning for each group of keys that has no effect with these endpoints and this number of ranks.
+#[must_use]
 pub fn warnings(loaded: &Loaded, (endpoints, size): (&[String], u32), on_s3: bool) -> Vec<String> {
     let workload = &loaded.workload;
     let mut warnings = Vec::new();

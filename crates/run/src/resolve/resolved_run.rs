@@ -146,11 +146,13 @@ impl ResolvedRun {
     }
 
     /// Returns whether `--retry-for` is given.
+    #[must_use]
     pub fn has_retry_flag(&self) -> bool {
         self.settings.iter().any(|setting| setting.starts_with("++dlio_rs.retry_for="))
     }
 
     /// Whether data or checkpoints are on S3.
+    #[must_use]
     pub fn uses_s3(&self) -> bool {
         !self.credentials.is_empty()
     }

@@ -104,11 +104,13 @@ impl<'a> SettingSources<'a> {
     }
 
     /// Returns whether a registry is named.
+    #[must_use]
     pub fn has_registry(&self) -> bool {
         self.folder.is_some()
     }
 
     /// Returns the content of all sources.
+    #[must_use]
     pub fn given(&self) -> SettingValues<'_> {
         let registry = self.registry.as_ref();
         SettingValues {

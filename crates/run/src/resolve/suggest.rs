@@ -17,6 +17,7 @@ pub fn configuration(name: &str) -> String {
 
 /// Returns similar bundled workloads: names that differ only in case, dashes, folder or extension; otherwise names that begin with
 /// the given name; otherwise the nearest spelling.
+#[must_use]
 pub fn workloads(name: &str) -> Vec<&'static str> {
     let plain = plain(name);
     if plain.is_empty() {

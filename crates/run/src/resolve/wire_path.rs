@@ -39,7 +39,6 @@ pub mod optional {
     ///
     /// # Errors
     /// If the serializer fails.
-    #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
     pub fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
         path.as_ref().map(|path| path.as_os_str().as_bytes()).serialize(serializer)
     }

@@ -56,6 +56,7 @@ impl CheckpointSizes {
     }
 
     /// Returns the number of checkpoints that a run saves.
+    #[must_use]
     pub fn writes(plan: &CheckpointPlan, training: Option<(u32, u64)>) -> u64 {
         match (plan.alone(), training.zip(plan.during_training())) {
             (Some(alone), _) => alone.writes,
@@ -65,6 +66,7 @@ impl CheckpointSizes {
     }
 
     /// Returns the folders of the checkpoints.
+    #[must_use]
     pub fn folders(plan: &CheckpointPlan, training: Option<(u32, u64)>) -> Box<dyn Iterator<Item = String> + '_> {
         match (plan.alone(), training.zip(plan.during_training())) {
             (Some(alone), _) => Box::new((1..=alone.writes).map(|step| plan.folder(1, step))),
@@ -76,6 +78,7 @@ impl CheckpointSizes {
     }
 
     /// Returns the size of all checkpoints at the end of the run in bytes, if none is removed.
+    #[must_use]
     pub fn kept(&self) -> u64 {
         self.stored.saturating_mul(self.writes)
     }

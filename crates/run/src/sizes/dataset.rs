@@ -44,6 +44,7 @@ pub struct SplitSizes {
 
 impl SplitSizes {
     /// Returns the bytes that this number of files occupies in blocks of this size.
+    #[must_use]
     pub fn allocated(&self, files: u64, block: u64) -> u64 {
         let block = block.max(1) as f64;
         let of_one: f64 = self.per_file.iter().map(|bytes| (bytes / block).ceil() * block).sum();
@@ -75,11 +76,13 @@ impl DataSizes {
     }
 
     /// Returns whether all sizes are exact.
+    #[must_use]
     pub fn is_exact(&self) -> bool {
         self.method.is_none()
     }
 
     /// Returns the size of both splits on storage in bytes.
+    #[must_use]
     pub fn stored(&self) -> u64 {
         self.train.stored.saturating_add(self.eval.stored)
     }

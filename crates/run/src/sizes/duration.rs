@@ -49,12 +49,14 @@ impl Duration {
     }
 
     /// Returns the sum of all parts in seconds.
+    #[must_use]
     pub fn seconds(&self) -> f64 {
         let Self { computation, evaluation, preprocessing, pauses } = self;
         computation + evaluation + preprocessing + pauses
     }
 
     /// Returns a description of the parts.
+    #[must_use]
     pub fn parts(&self) -> String {
         let Self { computation, evaluation, preprocessing, pauses } = *self;
         let named = [

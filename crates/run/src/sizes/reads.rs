@@ -77,6 +77,7 @@ impl ReadSizes {
     }
 
     /// Bytes that all ranks read in the first epoch.
+    #[must_use]
     pub fn epoch_all(&self) -> u64 {
         self.all
     }

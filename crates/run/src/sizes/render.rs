@@ -14,12 +14,14 @@ fn mark(is_exact: bool) -> &'static str {
 }
 
 /// Formats bytes as a number and with a unit.
+#[must_use]
 pub fn amount(bytes: u64) -> String {
     if bytes < 1024 { format!("{bytes} bytes") } else { format!("{bytes} bytes ({})", bytes_of(bytes)) }
 }
 
 impl Sizes {
     /// Returns one fact per line, each with a newline.
+    #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.

@@ -82,11 +82,13 @@ impl FileSystem {
     }
 
     /// Returns whether nodes share the file system.
+    #[must_use]
     pub fn is_shared(&self) -> bool {
         SHARED.iter().any(|(_, name)| *name == self.kind)
     }
 
     /// Returns the identity of the file system: its device on a node, its type and size across nodes.
+    #[must_use]
     pub fn identity(&self) -> String {
         if self.is_shared() { format!("{} {}", self.kind, self.total) } else { self.device.to_string() }
     }

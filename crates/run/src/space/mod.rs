@@ -93,6 +93,7 @@ async fn short_of(session: &Session, needs: Vec<Need>) -> Result<Vec<Shortage>, 
 }
 
 /// Returns the needs of a rank with their file systems.
+#[must_use]
 pub fn claims(place: &Place, needs: Vec<Need>) -> Vec<Claim> {
     let claim = |need: Need| {
         // A file system that cannot be inspected is no reason to refuse.
@@ -103,11 +104,13 @@ pub fn claims(place: &Place, needs: Vec<Need>) -> Vec<Claim> {
 }
 
 /// Compares the claims on each file system with its free space and inodes.
+#[must_use]
 pub fn judge(claims: &[Claim]) -> Vec<Shortage> {
     by_system(claims).values().filter_map(|claims| shortage(claims)).collect()
 }
 
 /// Returns one sentence for each file system on which the needs fit.
+#[must_use]
 pub fn fitting(claims: &[Claim]) -> Vec<String> {
     let told = |claims: &Vec<&Claim>| {
         let system = &claims.first()?.system;

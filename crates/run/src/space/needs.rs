@@ -207,6 +207,7 @@ fn share(files: u64, rank: u32, size: u32) -> u64 {
 }
 
 /// Rounds bytes up to whole blocks.
+#[must_use]
 pub fn blocks(bytes: u64, block: u64) -> u64 {
     bytes.checked_next_multiple_of(block.max(1)).unwrap_or(u64::MAX)
 }

@@ -22,7 +22,7 @@ pub(super) struct Reader {
     host: String,
 }
 
-/// FileContents of the header of a log.
+/// Contents of the header of a log.
 #[derive(Default)]
 struct Log {
     /// Start of the job, nanoseconds since 1970.

@@ -33,7 +33,7 @@ struct Waiting {
     hash: u64,
     from: usize,
     to: usize,
-    /// FileContents of the hash table and the arena at the expected position of the name.
+    /// Contents of the hash table and the arena at the expected position of the name.
     slot: u64,
     head: [u32; 2],
 }

@@ -118,7 +118,7 @@ impl Read for CountedFile {
 
 /// Reads the lines of one plain, gzip or zstd file.
 ///
-/// LineReader are borrowed from the buffer. Compressed data that end early, as those of a killed process do, yield the lines before
+/// Lines are borrowed from the buffer. Compressed data that end early, as those of a killed process do, yield the lines before
 /// the damage and then one malformed line that describes it.
 pub(super) struct LineReader {
     path: PathBuf,

@@ -73,7 +73,7 @@ pub(crate) struct ChunkBytes {
     extent: Vec<u64>,
     chunk: Vec<u64>,
     itemsize: u64,
-    chunk_bytes: u64,
+    bytes_per_chunk: u64,
     position: u64,
     end: u64,
 }
@@ -90,13 +90,13 @@ impl ChunkBytes {
             extent.pop();
             chunk.pop();
         }
-        let (itemsize, chunk_bytes) = (grid.itemsize, grid.chunk_bytes());
-        Self { payload, extent, chunk, itemsize, chunk_bytes, position: 0, end: grid.bytes() }
+        let (itemsize, bytes_per_chunk) = (grid.itemsize, grid.chunk_bytes());
+        Self { payload, extent, chunk, itemsize, bytes_per_chunk, position: 0, end: grid.bytes() }
     }
 
     /// Returns an encoder of the chunks from `from` to `to`.
     pub(super) fn range(&self, from: u64, to: u64) -> Self {
-        Self { position: from * self.chunk_bytes, end: to * self.chunk_bytes, ..self.clone() }
+        Self { position: from * self.bytes_per_chunk, end: to * self.bytes_per_chunk, ..self.clone() }
     }
 
     pub(crate) fn remaining(&self) -> u64 {
@@ -124,7 +124,7 @@ impl ChunkBytes {
     fn run(&self) -> (u64, Option<u64>) {
         let last = self.chunk.len() - 1;
         let row_bytes = self.chunk[last] * self.itemsize;
-        let (number, inside) = (self.position / self.chunk_bytes, self.position % self.chunk_bytes);
+        let (number, inside) = (self.position / self.bytes_per_chunk, self.position % self.bytes_per_chunk);
         let (row, column) = (inside / row_bytes, inside % row_bytes);
         let tile = digits(number, &counts(&self.extent, &self.chunk));
         let rows = digits(row, &self.chunk[..last]);

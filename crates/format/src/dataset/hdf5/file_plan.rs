@@ -251,7 +251,7 @@ impl FilePlan {
         for (number, dataset) in self.datasets.iter().enumerate() {
             match &dataset.data {
                 DataPlacement::Contiguous { address, bytes } if number == labels => {
-                    parts.push((*address, Piece::zeros(*bytes)))
+                    parts.push((*address, Piece::zeros(*bytes)));
                 }
                 DataPlacement::Contiguous { address, .. } => parts.push((*address, Piece::payload(payload.clone()))),
                 DataPlacement::Chunked { runs, header, array } => {

@@ -58,6 +58,7 @@ pub struct Counts {
 
 impl Task {
     /// Creates a task of `total` units; 0 if their number is unknown.
+    #[must_use]
     pub fn counting(label: &str, unit: &'static str, total: u64) -> Self {
         Self { label: label.to_owned(), unit, total, ..Self::default() }
     }
@@ -82,12 +83,14 @@ impl Task {
     }
 
     /// Returns a line about the task after `elapsed` nanoseconds, with the time to completion from `estimate`.
+    #[must_use]
     pub fn line(&self, counts: &Counts, elapsed: Nanos, estimate: &Estimate) -> String {
         self.line_within(usize::MAX, counts, (elapsed, estimate))
     }
 
     /// Returns the line in at most `width` columns. If they are too few, rate, utilization and share are left out, in
     /// this order.
+    #[must_use]
     pub fn line_within(&self, width: usize, counts: &Counts, times: (Nanos, &Estimate)) -> String {
         let mut parts = self.parts(counts, times);
         loop {

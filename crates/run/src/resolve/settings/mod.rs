@@ -45,11 +45,13 @@ pub struct Unused {
 
 impl Report {
     /// Evaluates the table for the content of all sources.
+    #[must_use]
     pub fn new(given: &SettingValues<'_>) -> Self {
         Self { rows: SETTINGS.iter().filter_map(|setting| row(setting, given)).collect() }
     }
 
     /// Returns the value of a setting if a source gives it.
+    #[must_use]
     pub fn value(&self, setting: &str) -> Option<&str> {
         self.rows.iter().find(|row| row.setting == setting && !row.from.is_empty()).map(|row| row.value.as_str())
     }
@@ -87,6 +89,7 @@ impl Unused {
 }
 
 /// Returns the first source that gives a setting: its name, the source and the value.
+#[must_use]
 pub fn first(setting: &str, given: &SettingValues<'_>) -> Option<(String, Source, String)> {
     let setting = SETTINGS.iter().find(|known| known.name == setting)?;
     let source = setting.order(given).into_iter().find(|source| given.text(*source).is_some())?;

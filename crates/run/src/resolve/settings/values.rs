@@ -39,6 +39,7 @@ pub struct SettingValues<'a> {
 }
 
 /// Returns the command line options that other sources can set as well.
+#[must_use]
 pub fn flags(wanted: &ConfigSource, target: &Options) -> BTreeMap<String, String> {
     let Options { registry, output, no_verify_ssl, .. } = target;
     let paths = [("--registry", registry), ("--output", output)];
@@ -54,6 +55,7 @@ impl SettingValues<'_> {
     }
 
     /// Returns the value that a source gives; `None`: none.
+    #[must_use]
     pub fn text(&self, source: Source) -> Option<String> {
         let said = match source {
             Source::Flag(name) => self.flags.get(name).cloned(),
