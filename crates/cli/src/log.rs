@@ -55,7 +55,7 @@ pub(crate) fn failure(failure: &Failure) {
     static SAID: Mutex<String> = Mutex::new(String::new());
     crate::stop::stop().failed(failure);
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    if !failure.said && !failure.message.is_empty() && *said != failure.message {
+    if !failure.reported && !failure.message.is_empty() && *said != failure.message {
         said.clone_from(&failure.message);
         let line = format!("dlio-rs: error: {failure}\n");
         let columns = crate::terminal::error_columns(&crate::environment::environment());

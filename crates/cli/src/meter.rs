@@ -21,11 +21,11 @@ const TICK: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub(crate) struct Screen {
     clock: Arc<dyn TimeSource>,
-    desk: Arc<Mutex<Desk>>,
+    desk: Arc<Mutex<ScreenState>>,
 }
 
 /// State that is shared with the thread of a screen.
-struct Desk {
+struct ScreenState {
     /// Live lines; `None` if standard error is no terminal.
     bars: Option<MultiProgress>,
     shown: Option<Shown>,
@@ -46,7 +46,7 @@ struct Shown {
 impl Screen {
     /// Creates a screen with live lines on `bars`, or with plain lines.
     pub(crate) fn new(bars: Option<MultiProgress>, clock: Arc<dyn TimeSource>) -> Self {
-        Self { clock, desk: Arc::new(Mutex::new(Desk { bars, shown: None })) }
+        Self { clock, desk: Arc::new(Mutex::new(ScreenState { bars, shown: None })) }
     }
 
     /// Starts the thread that reads the counts as long as the screen exists.
@@ -89,12 +89,12 @@ impl Screen {
     }
 }
 
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+fn lock(desk: &Mutex<ScreenState>) -> MutexGuard<'_, ScreenState> {
     // A panic has been reported; what is shown afterwards does not matter.
     desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Desk {
+impl ScreenState {
     /// Reads the counts and updates the line if it is due.
     fn tick(&mut self, now: Nanos) {
         let Some(Shown { task, say, tally, began, estimate, pace, bar }) = &mut self.shown else { return };
@@ -139,7 +139,7 @@ fn live_line(bars: &MultiProgress) -> ProgressBar {
 /// Handle of a shown task, which disappears when the handle is dropped.
 #[must_use]
 pub(crate) struct Meter {
-    desk: Arc<Mutex<Desk>>,
+    desk: Arc<Mutex<ScreenState>>,
 }
 
 impl Drop for Meter {

@@ -40,7 +40,7 @@ where
     }
     match worked {
         // All ranks know the failure, one has reported it, and all are returning.
-        Err(failure) if failure.said && !failure.alone => Err(failure),
+        Err(failure) if failure.reported && !failure.alone => Err(failure),
         Err(failure) => Err(end_alone(&comm, &failure)),
         // `MPI_Finalize` would wait for missing ranks without a message; the barrier reports them.
         Ok(()) if comm.signalled().is_none() => match launch::block_on(async { Ok(comm.barrier().await?) }) {
@@ -69,7 +69,7 @@ fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
     crate::log::failure(failure);
     crate::stop::stop().end_early();
     comm.abort(&failure.message, exit::code(failure.code).into());
-    failure.clone().already_said()
+    failure.clone().already_reported()
 }
 
 /// Executes a run on all ranks and, with `--format json`, prints its results on rank 0.

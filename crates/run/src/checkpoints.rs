@@ -65,7 +65,7 @@ impl Prepared {
     }
 
     /// Logs the notices of the plan and the model sizes, as DLIO does before a run.
-    pub(crate) fn say(&self, session: &Session) {
+    pub(crate) fn log_sizes(&self, session: &Session) {
         let plan = &self.checkpoints.plan;
         for notice in plan.notices() {
             match notice.severity {
@@ -74,7 +74,7 @@ impl Prepared {
             }
         }
         for line in lines(plan, session.loaded.workload.checkpoint.mode) {
-            session.say(&line);
+            session.log_output(&line);
         }
     }
 }

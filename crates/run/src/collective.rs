@@ -16,7 +16,7 @@ pub async fn end_together(comm: &dyn Communicator, report: &dyn Fn(&Failure), fa
     }
     // An error of the barrier changes nothing: the ranks end anyway.
     let _ = comm.barrier().await;
-    failure.already_said()
+    failure.already_reported()
 }
 
 /// Returns the same error on every rank if any rank has one.

@@ -16,7 +16,6 @@ use dlio_storage::{ErrorKind, Storage};
 use dlio_trace::tables;
 
 use crate::backend::{self, Opened, Purpose, Target};
-use crate::closing::{Closing, end};
 use crate::dataset::files::DataSet;
 use crate::dataset::listing;
 use crate::dataset::{discover, mismatches, presence};
@@ -24,12 +23,13 @@ use crate::failure::{self, Code, Failure};
 use crate::host::page_cache;
 use crate::host::profiler::{self, Profiler};
 use crate::outputs::meter::Task;
-use crate::outputs::progress::{Facts, Progress, Shows};
-use crate::outputs::recording;
-use crate::outputs::reference_log::{self, StepLines};
-use crate::outputs::trace_folder::{self, Begun};
+use crate::outputs::progress::{Progress, ProgressReporter, RunFacts};
+use crate::outputs::rank_trace;
+use crate::outputs::reference_log::{self, StepLogger};
+use crate::outputs::trace_folder::{self, OpenTrace};
 use crate::outputs::{outages, parameters, results};
 use crate::prepared::Prepared;
+use crate::rank_ending::{RankEnding, end};
 use crate::session::Session;
 use crate::shared_folder::{self, Use};
 use crate::work::Work;
@@ -40,7 +40,7 @@ use crate::{advice, shared_permutations, space};
 /// # Errors
 /// One failure for the whole run, which only the rank that caused it, or rank 0, reports.
 pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
-    let shown = Shows::new(session).begin(Task { label: "Setting up".into(), ..Task::default() });
+    let shown = ProgressReporter::new(session).begin(Task { label: "Setting up".into(), ..Task::default() });
     let (opened, prepared, empty) = session.unless_signalled(Box::pin(set_up(session, work))).await?;
     drop(shown);
     let folder = match work {
@@ -90,7 +90,7 @@ async fn set_up(session: &Session, work: Work) -> Result<(Opened, Prepared, Opti
     if let (Some(failure), false) = (&empty, session.as_reference()) {
         return session.agree(Err(failure.clone())).await;
     }
-    say_start(session, &prepared, work);
+    log_start(session, &prepared, work);
     let shared = folders_are_shared(session, &prepared, work).await;
     session.agree(shared).await?;
     space::of_run(session, &prepared, work).await?;
@@ -109,7 +109,7 @@ async fn set_up(session: &Session, work: Work) -> Result<(Opened, Prepared, Opti
 pub(crate) async fn conclude(session: &Session) -> Result<(), Failure> {
     let troubles = outages::collect(session).await?;
     if let (0, Some(troubles)) = (session.rank(), &troubles) {
-        outages::say(session, troubles);
+        outages::log(session, troubles);
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ async fn folders_are_shared(session: &Session, prepared: &Prepared, work: Work) 
     Ok(())
 }
 
-fn say_start(session: &Session, prepared: &Prepared, work: Work) {
+fn log_start(session: &Session, prepared: &Prepared, work: Work) {
     let workload = &session.loaded.workload;
     let mut modes = Vec::new();
     if work.verify {
@@ -152,7 +152,7 @@ fn say_start(session: &Session, prepared: &Prepared, work: Work) {
     if work.checkpoint {
         modes.push("Checkpointing");
     }
-    session.say(&format!("Running DLIO [{}] with {} process(es)", modes.join(" & "), session.comm.place().size));
+    session.log_output(&format!("Running DLIO [{}] with {} process(es)", modes.join(" & "), session.comm.place().size));
     if session.as_reference() {
         reference_log::before(session, work.train);
     }
@@ -199,9 +199,9 @@ async fn in_order(
     session: &Session,
     opened: &Opened,
     prepared: &Prepared,
-    (work, begun): (Work, &Begun),
+    (work, begun): (Work, &OpenTrace),
 ) -> Result<(), Failure> {
-    let shows = Shows::new(session);
+    let shows = ProgressReporter::new(session);
     // Progress of a training comes from its steps, so its storage is not counted.
     let storages = [shows.count(&opened.storage), opened.storage.clone()];
     let [counted, rig] = storages.map(|storage| rig(session, storage, (prepared, begun), &shows));
@@ -220,7 +220,7 @@ async fn in_order(
         settle(session).await?;
     }
     if let Some(checkpoints) = &prepared.checkpoints {
-        checkpoints.say(session);
+        checkpoints.log_sizes(session);
     }
     if let (true, Some(data)) = (work.verify, &prepared.data) {
         verify(session, data, &counted, stall_after).await?;
@@ -236,7 +236,7 @@ async fn in_order(
         measure(session, prepared, (&rig, &shows, &begun.closing), stall_after).await?;
     }
     if let Some(data) = &prepared.data {
-        mismatches::say(session, data).await?;
+        mismatches::log(session, data).await?;
     }
     match &prepared.data {
         Some(data) if !work.keep => {
@@ -252,7 +252,7 @@ async fn in_order(
 async fn measure(
     session: &Session,
     prepared: &Prepared,
-    (rig, shows, closing): (&Rig, &Shows, &Closing),
+    (rig, shows, closing): (&Rig, &ProgressReporter, &RankEnding),
     stall_after: StallLimits,
 ) -> Result<(), Failure> {
     let checkpoints = prepared.checkpoints.as_ref().map(|prepared| {
@@ -290,7 +290,7 @@ async fn remove(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
     let removed = dlio_engine::remove(&data.files, rig, session.front.stop.cancel_flag(), stall_after).await;
     let removed = removed.map_err(|error| advice::failure(session, &error))?;
     let folder = if removed.folder { ", the folder too" } else { "" };
-    session.say_own(&format!(
+    session.log_own(&format!(
         "dataset.keep_files is false: removed {} file(s) of the dataset in {}{folder}",
         removed.files,
         rig.storage.uri("")
@@ -309,7 +309,7 @@ async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
     let found = dlio_engine::verify(&plan, &data.files, &data.layout, rig, options).await;
     let found = found.map_err(|error| advice::failure(session, &error))?;
     let (seconds, good) = (found.duration.as_secs_f64(), found.files - found.bad);
-    session.say(&format!(
+    session.log_output(&format!(
         "Verified {} file(s): {good} good with {} sample(s), {} bytes in {seconds:.2} s: {:.1} MB/s, {} bad",
         found.files,
         found.samples,
@@ -342,7 +342,7 @@ async fn settle(session: &Session) -> Result<(), Failure> {
     if seconds <= 0.0 || session.loaded.workload.stored_on() == StorageType::LocalFs {
         return Ok(());
     }
-    session.say(&format!("Waiting for {seconds} s after generation (storage.post_generation_settle_seconds)"));
+    session.log_output(&format!("Waiting for {seconds} s after generation (storage.post_generation_settle_seconds)"));
     if session.rank() == 0 {
         tokio::time::sleep(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)).await;
     }
@@ -350,8 +350,13 @@ async fn settle(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-fn rig(session: &Session, storage: Arc<dyn Storage>, (prepared, begun): (&Prepared, &Begun), shows: &Shows) -> Rig {
-    let voice = Rc::new(StepLines::new(session));
+fn rig(
+    session: &Session,
+    storage: Arc<dyn Storage>,
+    (prepared, begun): (&Prepared, &OpenTrace),
+    shows: &ProgressReporter,
+) -> Rig {
+    let voice = Rc::new(StepLogger::new(session));
     let observer: Rc<dyn Observer> = if session.rank() == 0 {
         let facts = facts(session, prepared);
         Rc::new(Progress::new(session, facts, voice, shows))
@@ -368,10 +373,10 @@ fn rig(session: &Session, storage: Arc<dyn Storage>, (prepared, begun): (&Prepar
     }
 }
 
-fn facts(session: &Session, prepared: &Prepared) -> Facts {
+fn facts(session: &Session, prepared: &Prepared) -> RunFacts {
     let workload = &session.loaded.workload;
     let steps = |split| prepared.plan.as_ref().map_or(0, |plan| plan.configured_steps(split));
-    Facts {
+    RunFacts {
         size: session.comm.place().size,
         announced_steps: workload.train.total_training_steps.unwrap_or(steps(Split::Train)),
         announced_eval_steps: steps(Split::Eval),
@@ -415,7 +420,7 @@ fn side_tables(session: &Session, opened: &Opened, prepared: &Prepared, folder: 
         ));
     }
     match &prepared.data {
-        Some(data) => recording::list_files(folder, workload, &data.files, &data.layout, &*opened.storage),
+        Some(data) => rank_trace::list_files(folder, workload, &data.files, &data.layout, &*opened.storage),
         None => Ok(()),
     }
 }

@@ -53,7 +53,7 @@ pub struct Failure {
     pub message: String,
     /// The failure has been reported already, or another rank reports it.
     #[serde(default)]
-    pub said: bool,
+    pub reported: bool,
     /// Only this rank knows of the failure: the front end has to end the other ranks with
     /// [`dlio_comm::Communicator::abort`].
     #[serde(default)]
@@ -63,13 +63,13 @@ pub struct Failure {
 impl Failure {
     /// Creates a failure.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string(), said: false, alone: false }
+        Self { code, message: message.to_string(), reported: false, alone: false }
     }
 
     /// Marks the failure as reported: it is returned but not printed.
     #[must_use]
-    pub fn already_said(self) -> Self {
-        Self { said: true, ..self }
+    pub fn already_reported(self) -> Self {
+        Self { reported: true, ..self }
     }
 
     /// Marks the failure as known to this rank alone.

@@ -45,7 +45,7 @@ pub trait RunObserver: Send + Sync {
         let _ = text;
     }
 
-    /// The failure that ends the run, on the rank that reports it. The user knows a failure marked as `said` already.
+    /// The failure that ends the run, on the rank that reports it. The user knows a failure marked as `reported` already.
     fn failure(&self, failure: &Failure) {
         let _ = failure;
     }

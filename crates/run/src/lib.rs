@@ -15,12 +15,9 @@
 #![doc = include_str!("../examples/one_run.rs")]
 //! ```
 
-#![allow(missing_docs, reason = "the parts that front ends need are not yet separated from the others")]
-
 mod advice;
 pub mod backend;
 mod checkpoints;
-mod closing;
 pub mod collective;
 pub mod dataset;
 mod execute;
@@ -36,6 +33,7 @@ pub mod output_folder;
 pub mod outputs;
 pub mod predict;
 pub mod prepared;
+mod rank_ending;
 pub mod ranks;
 pub mod replay;
 pub mod resolve;

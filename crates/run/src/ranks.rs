@@ -67,7 +67,7 @@ impl Ranks {
 
     async fn attend<T>(&self, collective: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut collective = pin!(collective);
-        let (mut waited, mut told) = (Duration::ZERO, 0u32);
+        let (mut waited, mut reported) = (Duration::ZERO, 0u32);
         let cancelled = || self.stop.get().is_some_and(|stop| stop.cancel_flag().is_cancelled());
         loop {
             // After a signal, waits end at once.
@@ -87,8 +87,8 @@ impl Ranks {
             let text = |absent: &MissingRanks| {
                 format!("rank {} has waited {} s for {absent}", self.place().rank, waited.as_secs())
             };
-            if !report_after.is_zero() && waited >= report_after.saturating_mul(told.saturating_add(1)) {
-                told += 1;
+            if !report_after.is_zero() && waited >= report_after.saturating_mul(reported.saturating_add(1)) {
+                reported += 1;
                 let absent = absent();
                 if !absent.reported_elsewhere {
                     self.front.observer.note(&text(&absent));

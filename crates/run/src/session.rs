@@ -21,7 +21,7 @@ use crate::host::wall_clock::Anchor;
 use crate::message::Level;
 use crate::outcome::Outcome;
 use crate::output_folder::Claim;
-use crate::outputs::endpoint_notices::Speaker;
+use crate::outputs::endpoint_notices::EndpointLogger;
 use crate::outputs::log::Log;
 use crate::ranks::Ranks;
 use crate::resolve::resolved_run::ResolvedRun;
@@ -50,7 +50,7 @@ pub(crate) struct Session {
     /// S3 clients of this rank, whose retries and outages go into the summary.
     pub(crate) clients: RefCell<Vec<Arc<S3>>>,
     /// Logs lines about S3 endpoints that do not answer.
-    pub(crate) speaker: OnceCell<Arc<Speaker>>,
+    pub(crate) speaker: OnceCell<Arc<EndpointLogger>>,
     /// Results of the run so far.
     pub(crate) outcome: RefCell<Outcome>,
     /// Offset that turns this rank's clock into rank 0's, and the round-trip time that bounds its error, both in
@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// Logs one line with a time stamp, on rank 0.
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn log_output(&self, text: &str) {
         if self.rank() > 0 {
             return;
         }
@@ -91,8 +91,8 @@ impl Session {
 
     /// Logs one line that DLIO does not have, with a time stamp, on rank 0. In a log that reproduces DLIO's, its level
     /// is INFO.
-    pub(crate) fn say_own(&self, text: &str) {
-        if self.as_reference() { self.inform(text) } else { self.say(text) }
+    pub(crate) fn log_own(&self, text: &str) {
+        if self.as_reference() { self.log_info(text) } else { self.log_output(text) }
     }
 
     /// Logs one warning with a time stamp, on rank 0.
@@ -113,7 +113,7 @@ impl Session {
         }
         let named = failure.message.contains(&format!("rank {}", place.rank));
         let who = if named { place.host.clone() } else { format!("rank {} on {}", place.rank, place.host) };
-        let mut told = Failure::new(failure.code, format_args!("{who}: {failure}"));
+        let mut reported = Failure::new(failure.code, format_args!("{who}: {failure}"));
         if let Some(failures) = &self.failures {
             failures.add();
             tokio::time::sleep(SAME_MOMENT).await;
@@ -125,10 +125,10 @@ impl Session {
             let others: Vec<String> = failures.others().iter().map(u32::to_string).collect();
             if !others.is_empty() {
                 let ranks = if others.len() == 1 { "rank" } else { "ranks" };
-                told.message = format!("{} ({ranks} {} failed as well)", told.message, others.join(", "));
+                reported.message = format!("{} ({ranks} {} failed as well)", reported.message, others.join(", "));
             }
         }
-        told.of_this_rank()
+        reported.of_this_rank()
     }
 
     /// Ends the run with the same failure on every rank if any rank has one.
@@ -164,13 +164,13 @@ impl Session {
         match notice.severity {
             Severity::Warning if !(self.as_reference() && notice.code == NoticeCode::Quirk) => self.warn(&notice.text),
             // Many normal runs have such quirks: they are logged, but not as warnings.
-            Severity::Info if !self.as_reference() && notice.code == NoticeCode::Quirk => self.say_own(&notice.text),
-            _ => self.inform(&notice.text),
+            Severity::Info if !self.as_reference() && notice.code == NoticeCode::Quirk => self.log_own(&notice.text),
+            _ => self.log_info(&notice.text),
         }
     }
 
     /// Logs one line at level INFO with a time stamp, on rank 0.
-    pub(crate) fn inform(&self, text: &str) {
+    pub(crate) fn log_info(&self, text: &str) {
         if self.rank() == 0 {
             self.log.leveled(Level::Info, &format!("{} {text}", self.stamp()));
         }

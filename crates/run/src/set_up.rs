@@ -44,7 +44,7 @@ impl Session {
     ) -> Result<T, Failure> {
         const LOOK: Duration = Duration::from_millis(50);
         let mut work = pin!(work);
-        let (mut waited, mut told) = (Duration::ZERO, 0u32);
+        let (mut waited, mut reported) = (Duration::ZERO, 0u32);
         // A rank that waits for this one reports this one's name, which helps more, so it gets one second to do so.
         let late = if self.comm.place().size > 1 { Duration::from_secs(1) } else { Duration::ZERO };
         loop {
@@ -61,9 +61,9 @@ impl Session {
                 waited.as_secs()
             );
             if !report_after.is_zero()
-                && waited >= report_after.saturating_mul(told.saturating_add(1)).saturating_add(late)
+                && waited >= report_after.saturating_mul(reported.saturating_add(1)).saturating_add(late)
             {
-                told += 1;
+                reported += 1;
                 self.warn(&text);
             }
             if !end_after.is_zero() && waited >= end_after.saturating_add(late) {

@@ -86,7 +86,7 @@ pub(crate) async fn examine(session: &Session, folder: &Path, purpose: Use) -> R
         _ => check(&*session.comm, folder).await?,
     };
     if let Sharing::NotChecked(reason) = &sharing {
-        session.inform(&format!("whether {what} {} is shared was not checked: {reason}", folder.display()));
+        session.log_info(&format!("whether {what} {} is shared was not checked: {reason}", folder.display()));
     }
     let Some(islands) = sharing.islands(what, folder) else { return Ok(()) };
     match purpose {

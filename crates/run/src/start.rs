@@ -19,7 +19,7 @@ use crate::host::HostFacts;
 use crate::message::{Level, Verbosity};
 use crate::outcome::Outcome;
 use crate::output_folder;
-use crate::outputs::endpoint_notices::Speaker;
+use crate::outputs::endpoint_notices::EndpointLogger;
 use crate::outputs::log::Log;
 use crate::outputs::opening;
 use crate::ranks::Ranks;
@@ -76,9 +76,9 @@ pub(crate) async fn start(comm: Rc<Ranks>, start: Start<'_>) -> Result<Session, 
     };
     let (keys, anchor) = (&session.loaded.workload.dlio_rs, session.request.anchor);
     let times = (session.clock.clone() as Arc<dyn TimeSource>, anchor, session.clock_offset.0);
-    let speaker = Arc::new(Speaker::new(session.comm.place(), keys, own, times));
+    let speaker = Arc::new(EndpointLogger::new(session.comm.place(), keys, own, times));
     session.speaker.get_or_init(|| speaker);
-    say_notices(&session);
+    log_notices(&session);
     if let Some(text) = session.output.as_ref().and_then(|claim| claim.taken_over()) {
         session.warn(text);
     }
@@ -86,7 +86,7 @@ pub(crate) async fn start(comm: Rc<Ranks>, start: Start<'_>) -> Result<Session, 
         session.warn(warning);
     }
     if let Some(sized) = sized {
-        session.say(&sized);
+        session.log_output(&sized);
     }
     Ok(session)
 }
@@ -118,12 +118,12 @@ async fn open_log(comm: &Ranks, request: &ResolvedRun, log_file: &Path, verbosit
 }
 
 /// Logs the settings in force, and keys and options without effect.
-fn say_notices(session: &Session) {
+fn log_notices(session: &Session) {
     for line in opening::lines(session) {
-        session.say_own(&line);
+        session.log_own(&line);
     }
     // This line goes to the user but not into the log file, whose lines programs that call `dlio_benchmark` may parse.
-    if let Some(line) = opening::unasked(session).filter(|_| session.log.hears(Level::Warning)) {
+    if let Some(line) = opening::unasked(session).filter(|_| session.log.is_enabled(Level::Warning)) {
         session.front.observer.note(&line);
     }
     for warning in
@@ -137,7 +137,7 @@ fn say_notices(session: &Session) {
     }
     let ignored = session.loaded.notices.iter().filter(|notice| notice.code == NoticeCode::IgnoredKey).count();
     if ignored > 0 {
-        session.say_own(&format!(
+        session.log_own(&format!(
             "{} of the configuration {} no effect; -v names {}, with the reason",
             counted(ignored, "key"),
             if ignored == 1 { "has" } else { "have" },
@@ -145,7 +145,7 @@ fn say_notices(session: &Session) {
         ));
     }
     for line in session.request.report.render().iter().chain(&session.request.remarks) {
-        session.inform(line);
+        session.log_info(line);
     }
     for notice in &session.loaded.notices {
         session.notice(notice);

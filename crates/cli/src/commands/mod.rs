@@ -70,7 +70,7 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            if failure.said || rank0_only::speaks_after_rank_0(&env) {
+            if failure.reported || rank0_only::speaks_after_rank_0(&env) {
                 crate::log::failure(&failure);
             }
             crate::stop::stop().end_early();

@@ -16,7 +16,7 @@ use crate::collective::gather;
 use crate::dataset::listing::{self, Listing};
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::Task;
-use crate::outputs::progress::Shows;
+use crate::outputs::progress::ProgressReporter;
 use crate::session::Session;
 use crate::work::Work;
 
@@ -97,7 +97,7 @@ async fn short_folders(session: &Session, storage: &dyn Storage, files: &FileSet
             let first = files.combined(split, 0);
             let short = files.clone().with_short_folders(split).name(first);
             if is_missing(storage, &files.name(first)).await? && !is_missing(storage, &short).await? {
-                session.inform(&format!("the sub-folders of {} are named as in {short}", split.folder()));
+                session.log_info(&format!("the sub-folders of {} are named as in {short}", split.folder()));
                 mine.push(split == Split::Train);
             }
         }
@@ -256,7 +256,7 @@ async fn list<'a>(
     keeps_names: bool,
 ) -> Result<Option<Folder<'a>>, Failure> {
     let (ending, order) = (files.format().word(), session.loaded.workload.dlio_rs.dialect.rules().listing_order);
-    let (mut folder, shows) = (Folder::new(files, split, order, keeps_names), Shows::new(session));
+    let (mut folder, shows) = (Folder::new(files, split, order, keeps_names), ProgressReporter::new(session));
     let _meter = shows.begin(Task::counting("Listing", "files", files.len(split)));
     match listing::walk(storage, split.folder(), &shows.tally, |found| folder.add(found, ending)).await {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
@@ -307,7 +307,7 @@ async fn names(session: &Session, storage: &dyn Storage, files: &FileSet, split:
     }
     if let Some(count) = level.part_of() {
         if session.loaded.workload.dlio_rs.dialect.rules().checks_dataset {
-            session.say(&listing::complete(split, found, wanted));
+            session.log_output(&listing::complete(split, found, wanted));
         }
         return Ok(Names::Part(count));
     }

@@ -10,7 +10,7 @@ use dlio_storage::{Error, ListEntry, Storage};
 
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::{Tally, Task};
-use crate::outputs::progress::Shows;
+use crate::outputs::progress::ProgressReporter;
 use crate::session::Session;
 
 /// Largest number of names in a message.
@@ -159,14 +159,14 @@ pub(crate) async fn compare(session: &Session, storage: &dyn Storage, files: &Fi
         return Ok(());
     }
     let mut listing = Listing::new(files.clone());
-    let shows = Shows::new(session);
+    let shows = ProgressReporter::new(session);
     let meter = shows.begin(Task::counting("Listing", "files", files.total()));
     for split in [Split::Train, Split::Eval] {
         walk(storage, split.folder(), &shows.tally, |found| listing.add(&found.key, found.size)).await?;
     }
     drop(meter);
     let (total, present, bytes) = (files.total(), listing.present(), listing.bytes());
-    session.say(&format!("Listing: {present} of {total} expected file(s), {bytes} bytes"));
+    session.log_output(&format!("Listing: {present} of {total} expected file(s), {bytes} bytes"));
     let unexpected = listing.unexpected();
     if unexpected.count > 0 {
         session.warn(&format!(

@@ -21,7 +21,7 @@ struct Met {
 ///
 /// # Errors
 /// The communication between ranks fails.
-pub(crate) async fn say(session: &Session, data: &DataSet) -> Result<(), Failure> {
+pub(crate) async fn log(session: &Session, data: &DataSet) -> Result<(), Failure> {
     let mismatches = data.layout.mismatches();
     let first = mismatches.first().map(|(file, error)| (file, difference(&error)));
     let all = gather(&*session.comm, &Met { files: mismatches.files(), first }).await?;

@@ -11,7 +11,7 @@ use crate::dataset::files::DataSet;
 use crate::dataset::listing::{self, Listing};
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::{Tally, Task};
-use crate::outputs::progress::Shows;
+use crate::outputs::progress::ProgressReporter;
 use crate::session::Session;
 
 /// Number of concurrent look-ups.
@@ -33,7 +33,7 @@ pub(crate) async fn check(session: &Session, storage: &dyn Storage, data: &DataS
     if workload.workflow.evaluation {
         splits.push(Split::Eval);
     }
-    let shows = Shows::new(session);
+    let shows = ProgressReporter::new(session);
     for split in splits.into_iter().filter(|split| files.len(*split) > 0 && !present.contains(split)) {
         let said = if workload.dataset.skip_listing {
             let wanted = sampled(files.len(split), workload.dataset.listing_validation_interval);
@@ -43,7 +43,7 @@ pub(crate) async fn check(session: &Session, storage: &dyn Storage, data: &DataS
             let _shown = shows.begin(Task::counting("Listing", "files", files.len(split)));
             list(storage, files, split, (&workload.dataset, &shows.tally)).await?
         };
-        session.say(&said);
+        session.log_output(&said);
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ impl Profiler {
                     ));
                 }
             }
-            session.inform(&format!("Profiling Started with {}", workload.profiling.profiler));
+            session.log_info(&format!("Profiling Started with {}", workload.profiling.profiler));
         }
         Ok(Self { iostat })
     }
@@ -46,7 +46,7 @@ impl Profiler {
     /// If iostat ended before it was stopped.
     pub(crate) fn stop(mut self, session: &Session) -> Result<(), Failure> {
         if session.loaded.workload.workflow.profiling {
-            session.inform("Profiling stopped");
+            session.log_info("Profiling stopped");
         }
         let Some(mut child) = self.iostat.take() else { return Ok(()) };
         let failed = |error: std::io::Error| Failure::new(Code::Unexpected, format_args!("stopping iostat: {error}"));
@@ -112,7 +112,7 @@ fn darshan(session: &Session) -> Result<(), Failure> {
              with DARSHAN_LOGFILE for the place of its log",
         ));
     }
-    session.inform("Darshan records this process from its start to its end");
+    session.log_info("Darshan records this process from its start to its end");
     Ok(())
 }
 
@@ -131,6 +131,6 @@ pub(crate) fn export_pfw(session: &Session, traces: &Path) -> Result<(), Failure
     let target = output.join(format!("trace-{}-of-{}.pfw.gz", place.rank, place.size));
     let trace = dlio_trace::read_file(&source).map_err(|error| Failure::new(Code::Trace, error))?;
     dlio_trace::export::pfw::write_file(&trace, &target).map_err(|error| Failure::new(Code::Trace, error))?;
-    session.say(&format!("Profiling DLIO {}", target.display()));
+    session.log_output(&format!("Profiling DLIO {}", target.display()));
     Ok(())
 }

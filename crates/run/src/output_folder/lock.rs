@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dlio_storage::process::process_state;
 
-use super::owner::{Fate, Owner};
+use super::owner::{Owner, OwnerState};
 
 /// Number of attempts if the lock file disappears while it is being read.
 const TRIES: u32 = 20;
@@ -76,9 +76,9 @@ pub(super) fn check(path: &Path, here: &Owner) -> Result<(), Refusal> {
 /// Returns the owner if it is provably gone.
 fn gone(owner: Owner, here: &Owner) -> Result<Owner, Refusal> {
     match owner.fate(here, process_state) {
-        Fate::Gone => Ok(owner),
-        Fate::Alive => Err(Refusal::Held(Box::new(owner))),
-        Fate::Unknown => Err(Refusal::Unknown(Box::new(owner))),
+        OwnerState::Gone => Ok(owner),
+        OwnerState::Alive => Err(Refusal::Held(Box::new(owner))),
+        OwnerState::Unknown => Err(Refusal::Unknown(Box::new(owner))),
     }
 }
 

@@ -33,7 +33,7 @@ use crate::stop::{COMPLETED, StopHandle};
 pub const LOCK: &str = "run.lock";
 /// Request of a run for a folder.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct FolderRequest {
     /// Kind of run.
     pub section: Section,
     /// Files that the run may write.
@@ -100,7 +100,7 @@ impl Claim {
     ///
     /// # Errors
     /// If another run has the folder, if it contains files that no run lists, or if it cannot be written.
-    pub fn take(folder: &Path, wish: Wish, stop: &StopHandle) -> Result<Arc<Self>, Denied> {
+    pub fn take(folder: &Path, wish: FolderRequest, stop: &StopHandle) -> Result<Arc<Self>, Denied> {
         let made = !folder.exists();
         make(folder, wish.section).map_err(Denied::Unusable)?;
         let claim = Self::lock(folder, wish, made);
@@ -114,8 +114,8 @@ impl Claim {
         Ok(claim)
     }
 
-    fn lock(folder: &Path, wish: Wish, made: bool) -> Result<Self, Denied> {
-        let Wish { section, planned, overwrite, reads, command, started, job, ranks } = wish;
+    fn lock(folder: &Path, wish: FolderRequest, made: bool) -> Result<Self, Denied> {
+        let FolderRequest { section, planned, overwrite, reads, command, started, job, ranks } = wish;
         let owner = Owner::this_process(&command, &started, job.clone());
         let (lock, over) =
             Lock::take(&folder.join(LOCK), &owner).map_err(|refusal| refused(folder, refusal, section.elsewhere()))?;
@@ -163,7 +163,7 @@ impl Claim {
     ///
     /// # Errors
     /// If a folder cannot be written.
-    pub fn take_first_free(folder: &Path, wish: &Wish, stop: &StopHandle) -> Result<Arc<Self>, Failure> {
+    pub fn take_first_free(folder: &Path, wish: &FolderRequest, stop: &StopHandle) -> Result<Arc<Self>, Failure> {
         for number in 1..free_name::NAMES_MAX {
             match Self::take(&free_name::numbered(folder, number), wish.clone(), stop) {
                 Err(Denied::Taken(_)) => {}

@@ -36,7 +36,7 @@ pub(super) struct Owner {
 
 /// State of an owner as seen from this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum OwnerState {
     /// The process is alive.
     Alive,
     /// The process has ended.
@@ -66,17 +66,17 @@ impl Owner {
     }
 
     /// Returns the state of this owner as seen from the process `here`.
-    pub(super) fn fate(&self, here: &Self, process_state: impl Fn(i32) -> ProcessState) -> Fate {
+    pub(super) fn fate(&self, here: &Self, process_state: impl Fn(i32) -> ProcessState) -> OwnerState {
         let same = |mine: &Option<String>, theirs: &Option<String>| mine.is_some() && mine == theirs;
         if !same(&self.boot_id, &here.boot_id) || !same(&self.pid_namespace, &here.pid_namespace) {
-            return Fate::Unknown;
+            return OwnerState::Unknown;
         }
         match process_state(self.pid) {
-            ProcessState::Absent | ProcessState::Present { zombie: true, .. } => Fate::Gone,
+            ProcessState::Absent | ProcessState::Present { zombie: true, .. } => OwnerState::Gone,
             ProcessState::Present { start_ticks, .. } if self.start_ticks.is_some_and(|ticks| ticks != start_ticks) => {
-                Fate::Gone
+                OwnerState::Gone
             }
-            ProcessState::Hidden | ProcessState::Present { .. } => Fate::Alive,
+            ProcessState::Hidden | ProcessState::Present { .. } => OwnerState::Alive,
         }
     }
 }
@@ -114,19 +114,19 @@ mod tests {
     #[test]
     fn this_process_is_alive() {
         let owner = owner();
-        assert_eq!(owner.fate(&owner, process_state), Fate::Alive);
+        assert_eq!(owner.fate(&owner, process_state), OwnerState::Alive);
     }
 
     #[test]
     fn a_process_id_that_nobody_has_or_that_was_given_again_is_gone() {
         let mut owner = owner();
         owner.start_ticks = Some(7);
-        assert_eq!(owner.fate(&owner, |_| ProcessState::Absent), Fate::Gone);
+        assert_eq!(owner.fate(&owner, |_| ProcessState::Absent), OwnerState::Gone);
         let present = |zombie, start_ticks| move |_| ProcessState::Present { zombie, start_ticks };
-        assert_eq!(owner.fate(&owner, present(false, 7)), Fate::Alive);
-        assert_eq!(owner.fate(&owner, present(false, 8)), Fate::Gone, "another process has the id");
-        assert_eq!(owner.fate(&owner, present(true, 7)), Fate::Gone, "a zombie writes nothing any more");
-        assert_eq!(owner.fate(&owner, |_| ProcessState::Hidden), Fate::Alive);
+        assert_eq!(owner.fate(&owner, present(false, 7)), OwnerState::Alive);
+        assert_eq!(owner.fate(&owner, present(false, 8)), OwnerState::Gone, "another process has the id");
+        assert_eq!(owner.fate(&owner, present(true, 7)), OwnerState::Gone, "a zombie writes nothing any more");
+        assert_eq!(owner.fate(&owner, |_| ProcessState::Hidden), OwnerState::Alive);
     }
 
     #[test]
@@ -134,11 +134,11 @@ mod tests {
         let here = owner();
         let absent = |_| ProcessState::Absent;
         let other_boot = Owner { boot_id: Some("other".to_owned()), ..here.clone() };
-        assert_eq!(other_boot.fate(&here, absent), Fate::Unknown);
+        assert_eq!(other_boot.fate(&here, absent), OwnerState::Unknown);
         let other_container = Owner { pid_namespace: Some("pid:[1]".to_owned()), ..here.clone() };
-        assert_eq!(other_container.fate(&here, absent), Fate::Unknown);
+        assert_eq!(other_container.fate(&here, absent), OwnerState::Unknown);
         let nothing_known = Owner { boot_id: None, ..here.clone() };
-        assert_eq!(nothing_known.fate(&nothing_known, absent), Fate::Unknown);
+        assert_eq!(nothing_known.fate(&nothing_known, absent), OwnerState::Unknown);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dlio_engine::MonotonicClock;
 use dlio_event::TimeSource as _;
 
-use super::{Claim, Denied, Planned, Section, Wish};
+use super::{Claim, Denied, FolderRequest, Planned, Section};
 use crate::failure::{Code, Failure};
 use crate::front_end::FrontEnd;
 use crate::host::wall_clock::Anchor;
@@ -18,9 +18,9 @@ const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Returns the request of this process for a folder.
-fn wish(front: &FrontEnd, section: Section, planned: Planned, overwrite: bool) -> Wish {
+fn wish(front: &FrontEnd, section: Section, planned: Planned, overwrite: bool) -> FolderRequest {
     let clock = MonotonicClock;
-    Wish {
+    FolderRequest {
         section,
         planned,
         overwrite,
@@ -84,7 +84,7 @@ impl Reports {
 }
 
 /// Waits for another analysis, which has the folder only for a moment.
-async fn wait_for(front: &FrontEnd, folder: &Path, wish: &Wish) -> Result<Arc<Claim>, Failure> {
+async fn wait_for(front: &FrontEnd, folder: &Path, wish: &FolderRequest) -> Result<Arc<Claim>, Failure> {
     for _ in 1..TRIES {
         match Claim::take(folder, wish.clone(), &front.stop) {
             Err(Denied::Taken(failure)) if failure.code == Code::Folder && super::unused(folder).is_err() => {}

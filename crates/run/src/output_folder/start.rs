@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dlio_comm::Communicator;
 use dlio_config::Workload;
 
-use super::{Claim, Planned, Section, Wish};
+use super::{Claim, FolderRequest, Planned, Section};
 use crate::collective::gather;
 use crate::failure::{Code, Failure};
 use crate::front_end::FrontEnd;
@@ -72,7 +72,7 @@ pub fn claim(
         Writes::Trace { read, .. } => (Some(read.to_owned()), true),
         _ => (None, false),
     };
-    let wish = Wish {
+    let wish = FolderRequest {
         section,
         planned: Planned::of_run(section, &loaded.workload, ranks, is_trace),
         overwrite: target.overwrites_output(),
@@ -89,8 +89,8 @@ pub fn claim(
 
 /// Returns the request of a run as `dlio_benchmark` for a trace folder.
 #[must_use]
-pub fn traces_as_reference(request: &ResolvedRun, ranks: u32) -> Wish {
-    Wish {
+pub fn traces_as_reference(request: &ResolvedRun, ranks: u32) -> FolderRequest {
+    FolderRequest {
         section: Section::Replay,
         planned: Planned::default().and_traces("", ranks),
         overwrite: false,

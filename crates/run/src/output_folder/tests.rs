@@ -3,8 +3,8 @@
 use super::*;
 use crate::stop::StopHandle;
 
-fn wish(section: Section, names: &[&str]) -> Wish {
-    Wish {
+fn wish(section: Section, names: &[&str]) -> FolderRequest {
+    FolderRequest {
         section,
         planned: Planned::files(names.iter().map(|name| (*name).to_owned())),
         overwrite: false,
@@ -16,7 +16,7 @@ fn wish(section: Section, names: &[&str]) -> Wish {
     }
 }
 
-fn replay(ranks: u32) -> Wish {
+fn replay(ranks: u32) -> FolderRequest {
     let mut wish = wish(Section::Replay, &["dlio.log", "summary.json"]);
     wish.planned.log = Some("dlio.log".to_owned());
     wish.planned = wish.planned.and_traces("trace", ranks);
@@ -47,7 +47,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Claims the folder, writes these files, and completes the run.
-fn run(folder: &Path, wish: Wish, written: &[&str], state: &str) -> Option<String> {
+fn run(folder: &Path, wish: FolderRequest, written: &[&str], state: &str) -> Option<String> {
     let claim = Claim::take(folder, wish, &StopHandle::default()).unwrap();
     let replaced = claim.replace_earlier().unwrap();
     for name in written {
@@ -92,7 +92,7 @@ fn a_file_that_no_run_lists_is_replaced_by_request_only() {
         assert_eq!(failure.code, Code::Folder);
         assert!(failure.message.contains(stranger) && failure.message.contains("--overwrite"), "{failure}");
         assert_eq!(names(at), [stranger]);
-        run(at, Wish { overwrite: true, ..replay(1) }, &OF_TWO[..3], "completed");
+        run(at, FolderRequest { overwrite: true, ..replay(1) }, &OF_TWO[..3], "completed");
         assert_eq!(names(at), ["dlio.log", "run.json", "summary.json", "trace/rank-00000.parquet"]);
     }
 }
@@ -101,7 +101,7 @@ fn a_file_that_no_run_lists_is_replaced_by_request_only() {
 fn an_imported_trace_stays_also_beside_its_own_manifest() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let import = Wish { planned: Planned::default().and_traces("", 1), ..wish(Section::Import, &[]) };
+    let import = FolderRequest { planned: Planned::default().and_traces("", 1), ..wish(Section::Import, &[]) };
     run(&at.join("trace"), import, &["rank-00000.parquet"], "completed");
     put(at, "trace/rank-00000.parquet");
     assert!(matches!(Claim::take(at, replay(1), &StopHandle::default()), Err(Denied::Taken(_))));
@@ -150,7 +150,7 @@ fn the_trace_that_is_read_is_never_replaced() {
     run(at, replay(1), &OF_TWO[..3], "completed");
     for source in ["trace", "trace/rank-00000.parquet"] {
         let reads = Some(at.join(source));
-        let denied = Claim::take(at, Wish { reads, overwrite: true, ..replay(1) }, &StopHandle::default());
+        let denied = Claim::take(at, FolderRequest { reads, overwrite: true, ..replay(1) }, &StopHandle::default());
         assert!(matches!(denied, Err(Denied::Taken(failure)) if failure.message.contains("take the place of")));
     }
     assert!(at.join("trace/rank-00000.parquet").exists());
@@ -172,7 +172,7 @@ fn default_names_are_made_exclusively() {
 fn traces_of_the_reference_s_run_go_where_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "trace/rank-00000.parquet");
-    let wish = Wish { planned: Planned::default().and_traces("", 1), ..wish(Section::Replay, &[]) };
+    let wish = FolderRequest { planned: Planned::default().and_traces("", 1), ..wish(Section::Replay, &[]) };
     let claim = Claim::take_first_free(&folder.path().join("trace"), &wish, &StopHandle::default()).unwrap();
     assert!(claim.folder().ends_with("trace-2"));
     put(claim.folder(), "rank-00000.parquet");

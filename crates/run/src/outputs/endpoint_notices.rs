@@ -16,7 +16,7 @@ use crate::host::wall_clock::Anchor;
 use crate::outputs::log::Log;
 
 /// Logs lines about endpoints, from any thread of a rank.
-pub(crate) struct Speaker {
+pub(crate) struct EndpointLogger {
     /// Log of the lines.
     pub(crate) log: Log,
     /// Clock of the time stamps.
@@ -33,7 +33,7 @@ pub(crate) struct Speaker {
     claims: Mutex<HashMap<Arc<str>, UnixDatagram>>,
 }
 
-impl Speaker {
+impl EndpointLogger {
     /// Creates the logger of a rank from its clock, rank 0's clocks at the start of the run, and the offset between
     /// both ranks' clocks in nanoseconds.
     pub(crate) fn new(
@@ -105,7 +105,7 @@ impl Speaker {
 }
 
 /// Sends the notices of a client to `speaker`.
-pub(crate) fn listen(client: &S3, speaker: &Arc<Speaker>) {
+pub(crate) fn listen(client: &S3, speaker: &Arc<EndpointLogger>) {
     let speaker = Arc::clone(speaker);
     let sink: NoticeSink = Arc::new(move |notice| speaker.take(&notice));
     client.on_notice(sink);

@@ -60,7 +60,7 @@ impl Log {
     }
 
     /// Whether lines of this level have any destination.
-    pub(crate) fn hears(&self, level: Level) -> bool {
+    pub(crate) fn is_enabled(&self, level: Level) -> bool {
         level >= self.threshold || self.terminal.is_some_and(|least| level >= least)
     }
 

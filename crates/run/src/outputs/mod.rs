@@ -8,7 +8,7 @@ pub(crate) mod opening;
 pub(crate) mod outages;
 pub(crate) mod parameters;
 pub(crate) mod progress;
-pub(crate) mod recording;
+pub(crate) mod rank_trace;
 pub(crate) mod reference_log;
 pub(crate) mod results;
 pub(crate) mod trace_folder;

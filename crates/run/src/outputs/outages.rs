@@ -75,7 +75,7 @@ fn merge(mut seen: Vec<(String, u64, u64, u64)>) -> Vec<(String, u64, u64, u64)>
 }
 
 /// Logs retries and outages on rank 0.
-pub(crate) fn say(session: &Session, troubles: &RequestTroubles) {
+pub(crate) fn log(session: &Session, troubles: &RequestTroubles) {
     const LINES: usize = 10;
     let RequestTroubles { retries, elsewhere, outages } = troubles;
     if *retries > 0 {

@@ -18,14 +18,14 @@ use crate::host::wall_clock::Anchor;
 use crate::message::Level;
 use crate::outputs::log::Log;
 use crate::outputs::meter::{Tally, Task};
-use crate::outputs::reference_log::StepLines;
+use crate::outputs::reference_log::StepLogger;
 use crate::session::Session;
 
 /// Bytes in what DLIO calls a GB.
 const GIB: f64 = 1_073_741_824.0;
 
 /// Facts that rank 0 knows before the run and needs for its log lines.
-pub(crate) struct Facts {
+pub(crate) struct RunFacts {
     /// Number of ranks.
     pub(crate) size: u32,
     /// Training steps per epoch that DLIO announces, before trimming.
@@ -46,7 +46,7 @@ pub(crate) struct Facts {
 
 /// Shows tasks of a run to the observer.
 #[derive(Clone)]
-pub(crate) struct Shows {
+pub(crate) struct ProgressReporter {
     /// The observer; `None` on ranks other than 0 and for `dlio_benchmark`, whose log has no progress.
     observer: Option<Arc<dyn RunObserver>>,
     /// Adds a time stamp to a plain line and logs it.
@@ -55,7 +55,7 @@ pub(crate) struct Shows {
     pub(crate) tally: Arc<Tally>,
 }
 
-impl Shows {
+impl ProgressReporter {
     /// Shows progress of a session on rank 0, unless `dlio_benchmark` was called.
     pub(crate) fn new(session: &Session) -> Self {
         let shown = session.rank() == 0 && !session.as_reference();
@@ -94,10 +94,10 @@ pub(crate) struct Progress {
     log: Rc<Log>,
     clock: Arc<dyn TimeSource>,
     anchor: Anchor,
-    facts: Facts,
+    facts: RunFacts,
     /// Lines about every step for `dlio_benchmark`, which replace some lines of this observer.
-    steps: Rc<StepLines>,
-    shows: Shows,
+    steps: Rc<StepLogger>,
+    shows: ProgressReporter,
     state: RefCell<State>,
 }
 
@@ -115,12 +115,12 @@ struct State {
 
 impl Progress {
     /// Creates the observer of a session.
-    pub(crate) fn new(session: &Session, facts: Facts, steps: Rc<StepLines>, shows: &Shows) -> Self {
+    pub(crate) fn new(session: &Session, facts: RunFacts, steps: Rc<StepLogger>, shows: &ProgressReporter) -> Self {
         let (log, clock, anchor) = (session.log.clone(), session.clock.clone(), session.request.anchor);
         Self { log, clock, anchor, facts, steps, shows: shows.clone(), state: RefCell::default() }
     }
 
-    fn say(&self, text: &str) {
+    fn log_output(&self, text: &str) {
         self.log.line(&format!("{} {text}", self.anchor.stamp(self.clock.now())));
     }
 
@@ -140,7 +140,7 @@ impl Progress {
 
 impl Observer for Progress {
     fn generation_started(&self, files: u64) {
-        self.say("Starting data generation");
+        self.log_output("Starting data generation");
         self.steps.generating();
         let bytes_each = self.facts.file_bytes;
         self.start(Task { bytes_each, ..Task::counting("Generating", "files", files) }, 0);
@@ -171,7 +171,7 @@ impl Observer for Progress {
         self.end();
         let seconds = generated.duration.as_secs_f64();
         let total = &generated.world;
-        self.say("Generation done");
+        self.log_output("Generation done");
         let level = if self.steps.as_reference() { Level::Info } else { Level::Output };
         let stamp = self.anchor.stamp(self.clock.now());
         let line = format!(
@@ -199,9 +199,9 @@ impl Observer for Progress {
     fn epoch_started(&self, epoch: u32) {
         let steps = self.facts.announced_steps;
         if self.facts.steps_overridden {
-            self.say(&format!("Starting epoch {epoch}: Overriding number of steps to {steps}."));
+            self.log_output(&format!("Starting epoch {epoch}: Overriding number of steps to {steps}."));
         } else {
-            self.say(&format!("Starting epoch {epoch}: {steps} steps expected"));
+            self.log_output(&format!("Starting epoch {epoch}: {steps} steps expected"));
         }
     }
 
@@ -218,7 +218,7 @@ impl Observer for Progress {
     }
 
     fn block_started(&self, epoch: u32, block: u32) {
-        self.say(&format!("Starting block {block}"));
+        self.log_output(&format!("Starting block {block}"));
         let (steps, epochs) = {
             let mut state = self.state.borrow_mut();
             if block == 1 {
@@ -236,17 +236,17 @@ impl Observer for Progress {
         self.end();
         let number = block.block;
         let seconds = block.end.saturating_sub(block.start) as f64 / 1e9;
-        self.say(&format!("Ending block {number} - {} steps completed in {seconds:.2} s", block.compute.len()));
+        self.log_output(&format!("Ending block {number} - {} steps completed in {seconds:.2} s", block.compute.len()));
         let measured = metric::block(block, &self.facts.parameters);
         let prefix = format!("Epoch {epoch} - Block {number} [Training]");
-        self.say(&format!("{prefix} Accelerator Utilization [AU] (%): {:.4}", measured.au_percentage));
+        self.log_output(&format!("{prefix} Accelerator Utilization [AU] (%): {:.4}", measured.au_percentage));
         // DLIO's formula gives a negative number for a block with fewer than two steps; a rate is never negative.
         let throughput = measured.throughput.max(0.0) * f64::from(self.facts.size);
-        self.say(&format!("{prefix} Throughput (samples/second): {throughput:.4}"));
+        self.log_output(&format!("{prefix} Throughput (samples/second): {throughput:.4}"));
         if let Some(computed) = metric::compute_seconds(block, &self.facts.parameters) {
             let metric::Spread { mean, stdev } = computed;
             let set = &self.facts.computation_time;
-            self.say(&format!(
+            self.log_output(&format!(
                 "{prefix} Computation time per step (second): {mean:.4}+/-{stdev:.4} (set value: {set})"
             ));
         }
@@ -255,11 +255,11 @@ impl Observer for Progress {
     fn training_ended(&self, epoch: &EpochTimings) {
         let steps: usize = epoch.blocks.iter().map(|block| block.compute.len()).sum();
         let seconds = epoch.train_end.saturating_sub(epoch.start) as f64 / 1e9;
-        self.say(&format!("Ending epoch {} - {steps} steps completed in {seconds:.2} s", epoch.epoch));
+        self.log_output(&format!("Ending epoch {} - {steps} steps completed in {seconds:.2} s", epoch.epoch));
     }
 
     fn eval_started(&self, epoch: u32) {
-        self.say(&format!("Starting eval - {} steps expected", self.facts.announced_eval_steps));
+        self.log_output(&format!("Starting eval - {} steps expected", self.facts.announced_eval_steps));
         let total = {
             let mut state = self.state.borrow_mut();
             (state.computed, state.spent) = (0, 0);
@@ -271,16 +271,19 @@ impl Observer for Progress {
     fn eval_ended(&self, epoch: u32, eval: &BlockTimings) {
         self.end();
         let seconds = eval.end.saturating_sub(eval.start) as f64 / 1e9;
-        self.say(&format!("Ending eval - {} steps completed in {seconds:.2} s", eval.compute.len()));
+        self.log_output(&format!("Ending eval - {} steps completed in {seconds:.2} s", eval.compute.len()));
         let measured = metric::evaluation(eval, &self.facts.parameters);
-        self.say(&format!("Epoch {epoch} [Eval] Accelerator Utilization [AU] (%): {:.4}", measured.au_percentage));
+        self.log_output(&format!(
+            "Epoch {epoch} [Eval] Accelerator Utilization [AU] (%): {:.4}",
+            measured.au_percentage
+        ));
         let throughput = measured.throughput * f64::from(self.facts.size);
-        self.say(&format!("Epoch {epoch} [Eval] Throughput (samples/second): {throughput:.4}"));
+        self.log_output(&format!("Epoch {epoch} [Eval] Throughput (samples/second): {throughput:.4}"));
     }
 
     fn checkpointing(&self, load: bool, begins: bool) {
         // DLIO also logs the first of these lines at the end of its reads.
-        self.say(match (load, begins) {
+        self.log_output(match (load, begins) {
             (false, true) | (true, false) => "Checkpointing write started",
             (false, false) => "Checkpointing write finished",
             (true, true) => "Checkpointing read started",
@@ -290,7 +293,7 @@ impl Observer for Progress {
     fn checkpoint_started(&self, checkpoint: &CheckpointStarted) {
         let CheckpointStarted { epoch, number, steps, load } = *checkpoint;
         let verb = if load { "loading" } else { "saving" };
-        self.say(&format!("Starting {verb} checkpoint {number} after total step {steps} for epoch {epoch}"));
+        self.log_output(&format!("Starting {verb} checkpoint {number} after total step {steps} for epoch {epoch}"));
         let label = format!("{} checkpoint {number}", if load { "Loading" } else { "Saving" });
         self.start(Task { label, total_bytes: self.facts.checkpoint_bytes, ..Task::default() }, 0);
     }
@@ -303,7 +306,7 @@ impl Observer for Progress {
             CheckpointPart::Layers => "model",
             CheckpointPart::Optimizer => "optimizer",
         };
-        self.say(&format!("{verb} {part} checkpoint in {:.4} seconds", done.took.as_secs_f64()));
+        self.log_output(&format!("{verb} {part} checkpoint in {:.4} seconds", done.took.as_secs_f64()));
     }
 
     fn checkpoint_ended(&self, epoch: u32, checkpoint: &CheckpointTimings) {
@@ -311,7 +314,7 @@ impl Observer for Progress {
         let verb = if checkpoint.load { "loading" } else { "saving" };
         let size_gb = self.facts.parameters.checkpoint_bytes.unwrap_or(0) as f64 / GIB;
         let (seconds, rate) = metric::checkpoint(checkpoint, size_gb);
-        self.say(&format!(
+        self.log_output(&format!(
             "Finished {verb} checkpoint {} for epoch {epoch} in {seconds:.4} s; Throughput: {rate:.4} GB/s",
             checkpoint.number
         ));
@@ -332,14 +335,14 @@ impl Observer for Progress {
 
 /// The engine's observer of a replayed trace: counts operations for the progress.
 pub(crate) struct Replaying {
-    steps: StepLines,
+    steps: StepLogger,
     tally: Arc<Tally>,
 }
 
 impl Replaying {
     /// Creates the observer, which counts in the tally of `shows`.
-    pub(crate) fn new(session: &Session, shows: &Shows) -> Self {
-        Self { steps: StepLines::new(session), tally: Arc::clone(&shows.tally) }
+    pub(crate) fn new(session: &Session, shows: &ProgressReporter) -> Self {
+        Self { steps: StepLogger::new(session), tally: Arc::clone(&shows.tally) }
     }
 }
 

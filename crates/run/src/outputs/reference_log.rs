@@ -26,7 +26,7 @@ pub(crate) fn before(session: &Session, train: bool) {
         workload.train.total_training_steps.unwrap_or_else(|| files_and_steps(session, workload).steps_requested);
     let (start, end) = (parameters.exclude_start_steps, parameters.exclude_end_steps);
     let counted = i128::from(steps) - i128::from(start) - i128::from(end);
-    session.inform(&format!(
+    session.log_info(&format!(
         "Metric calculation will exclude the beginning {start} and end {end} steps, only includes {counted} steps."
     ));
     if !train || session.rank() > 0 {
@@ -69,16 +69,16 @@ pub(crate) fn steps(session: &Session) {
         }
     }
     let samples = workload.dataset.num_samples_per_file;
-    session.say(&format!(
+    session.log_output(&format!(
         "Max steps per epoch: {} = {samples} * {} / {} / {size} (samples per file * num files / batch size / comm size)",
         train.steps, train.files, train.batch
     ));
     if let Some(limit) = workload.train.total_training_steps {
         let run = limit.min(train.steps * u64::from(workload.train.epochs));
-        session.say(&format!("Total training steps is set to be {limit}. Will only run up to {run}"));
+        session.log_output(&format!("Total training steps is set to be {limit}. Will only run up to {run}"));
     }
     if workload.workflow.evaluation {
-        session.say(&format!(
+        session.log_output(&format!(
             "Steps per eval: {} = {samples} * {} / {} / {size} (samples per file * num files / batch size eval / comm size)",
             eval.steps, eval.files, eval.batch
         ));
@@ -88,7 +88,7 @@ pub(crate) fn steps(session: &Session) {
         let total = samples.saturating_mul(split.files);
         total.saturating_mul(total.saturating_sub(1)) / 2
     };
-    session.inform(&format!("Total number of samples: train {}, eval {}", sum(&train), sum(&eval)));
+    session.log_info(&format!("Total number of samples: train {}, eval {}", sum(&train), sum(&eval)));
 }
 
 /// Returns DLIO's lines about the dataset to generate.
@@ -136,7 +136,7 @@ fn counted(session: &Session, workload: &Workload, requested: u64, batch: u64) -
 }
 
 /// Logs two lines per step on every rank, as DLIO does at level INFO. With other commands only stalls are reported.
-pub(crate) struct StepLines {
+pub(crate) struct StepLogger {
     /// The log; `None` unless `dlio_benchmark` was called.
     log: Option<Rc<Log>>,
     clock: Arc<dyn TimeSource>,
@@ -147,7 +147,7 @@ pub(crate) struct StepLines {
     generating: [String; 3],
 }
 
-impl StepLines {
+impl StepLogger {
     /// Creates the observer of this rank.
     pub(crate) fn new(session: &Session) -> Self {
         let reader = &session.loaded.workload.reader;
@@ -176,9 +176,9 @@ impl StepLines {
     }
 }
 
-impl Observer for StepLines {
+impl Observer for StepLogger {
     fn step_ended(&self, step: &StepDone) {
-        let Some(log) = self.log.as_ref().filter(|log| log.hears(Level::Info)) else { return };
+        let Some(log) = self.log.as_ref().filter(|log| log.is_enabled(Level::Info)) else { return };
         let stamp = self.anchor.stamp(self.clock.now());
         let (batch, colon, end) = if step.eval { (self.batch_eval, "", " s") } else { (self.batch, ":", "s)") };
         let (load, all) = (step.load as f64 / 1e9, (step.load + step.compute) as f64 / 1e9);

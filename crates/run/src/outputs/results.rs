@@ -9,18 +9,18 @@ use dlio_event::{Ending, TimeSource as _};
 use dlio_plan::{CheckpointPlan, TrainingPlan};
 use serde::{Deserialize, Serialize};
 
-use crate::closing::Closing;
 use crate::collective::gather;
 use crate::failure::Failure;
 use crate::host::HostFacts;
 use crate::outputs::file::{SUMMARY, write_file};
 use crate::outputs::outages;
 use crate::outputs::parameters::parameters;
+use crate::rank_ending::RankEnding;
 use crate::session::Session;
 
 /// Values that every rank sends to rank 0 for the summary.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct RankMetrics {
     metric: RankMetric,
     node: u32,
     local_rank: u32,
@@ -35,7 +35,7 @@ pub(crate) async fn write(
     session: &Session,
     (plan, checkpoints): (Option<&TrainingPlan>, Option<&CheckpointPlan>),
     trained: &Trained,
-    closing: &Closing,
+    closing: &RankEnding,
 ) -> Result<(), Failure> {
     let workload = &session.loaded.workload;
     let parameters = parameters(workload, plan, checkpoints);
@@ -56,7 +56,7 @@ pub(crate) async fn write(
     };
     let written = write_rank(session, &record);
     session.agree(written).await?;
-    let told = Told { metric: metric.clone(), node: place.node, local_rank: place.local_rank, host };
+    let told = RankMetrics { metric: metric.clone(), node: place.node, local_rank: place.local_rank, host };
     let all = gather(&*session.comm, &told).await?;
     let troubles = outages::collect(session).await?;
     let metrics = Metrics {
@@ -94,7 +94,7 @@ fn summarise(
     session: &Session,
     parameters: &Parameters,
     (mut metrics, checkpoints, troubles): (Metrics, Option<&CheckpointPlan>, Option<RequestTroubles>),
-    all: Vec<Told>,
+    all: Vec<RankMetrics>,
     data_gb: f64,
 ) -> Result<(PathBuf, Summary), Failure> {
     let workload = &session.loaded.workload;
@@ -105,7 +105,7 @@ fn summarise(
     metrics.train = trained.then(|| metric::training(&ranks, parameters));
     metrics.eval = evaluated.then(|| metric::evaluations(&ranks, parameters));
     metrics.formula = parameters.formula;
-    let mut firsts: Vec<Told> = all.into_iter().filter(|told| told.local_rank == 0).collect();
+    let mut firsts: Vec<RankMetrics> = all.into_iter().filter(|told| told.local_rank == 0).collect();
     firsts.sort_by_key(|told| told.node);
     let summary = Summary {
         start: session.request.anchor.stamp(session.request.anchor.monotonic),
@@ -128,9 +128,9 @@ fn summarise(
     write_file(&path, &json)?;
     session.outcome.borrow_mut().summary = Some(summary.clone());
     if let Some(troubles) = &summary.troubles {
-        outages::say(session, troubles);
+        outages::log(session, troubles);
     }
-    session.say(&format!("Saved outputs in {}", folder.display()));
+    session.log_output(&format!("Saved outputs in {}", folder.display()));
     let (written, read) = checkpoints.map_or((0, 0), |_| {
         let checkpoint = &workload.checkpoint;
         (checkpoint.num_checkpoints_write.unwrap_or(0), checkpoint.num_checkpoints_read.unwrap_or(0))
@@ -139,9 +139,9 @@ fn summarise(
     if session.as_reference() {
         // DLIO's record has no time stamp.
         session.log.line(&lines);
-        session.say("outputs saved in RANKID_output.json");
+        session.log_output("outputs saved in RANKID_output.json");
     } else {
-        session.say(&lines);
+        session.log_output(&lines);
     }
     Ok((path, summary))
 }

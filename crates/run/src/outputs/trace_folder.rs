@@ -6,20 +6,20 @@ use std::sync::Arc;
 use dlio_event::{EventSink, Planned};
 use dlio_trace::{Header, TraceWriter};
 
-use crate::closing::{Closing, Notes, interruption};
 use crate::collective::gather;
 use crate::failure::{Code, Failure, chain};
 use crate::host::HostFacts;
 use crate::host::counters::Sampler;
 use crate::output_folder::{self, Claim};
 use crate::outputs::file::SUMMARY;
-use crate::outputs::recording::Recording;
+use crate::outputs::rank_trace::RankTraceWriter;
+use crate::rank_ending::{RankEnding, UnfinishedRunFiles, interruption};
 use crate::session::Session;
 
 /// A run whose trace is open.
-pub(crate) struct Begun {
+pub(crate) struct OpenTrace {
     /// Records how the run ends.
-    pub(crate) closing: Arc<Closing>,
+    pub(crate) closing: Arc<RankEnding>,
     /// Sink of events; `None` if no trace is written.
     pub(crate) events: Option<Arc<dyn EventSink>>,
     /// Folder of the traces; `None` if none are written.
@@ -36,15 +36,15 @@ pub(crate) async fn begin(
     folder: &str,
     config_json: String,
     planned: Planned,
-) -> Result<Begun, Failure> {
+) -> Result<OpenTrace, Failure> {
     let recording = trace(session, folder, config_json, planned).await?;
-    let events = recording.as_ref().map(Recording::events);
+    let events = recording.as_ref().map(RankTraceWriter::events);
     let traces = recording.as_ref().map(|recording| recording.folder().to_owned());
     let summary = session.request.output.join(SUMMARY);
     // If this run ends early, the summary of an earlier run must not be mistaken for its result.
     let removed = if session.rank() == 0 && folder == "trace" { remove(&summary) } else { Ok(()) };
     session.agree(removed).await?;
-    let notes = (session.rank() == 0).then(|| Notes {
+    let notes = (session.rank() == 0).then(|| UnfinishedRunFiles {
         log: session.log.file(),
         // DLIO writes no summary for a failed run either; its harnesses take any summary for a result.
         summary: (folder == "trace" && !session.as_reference()).then_some(summary),
@@ -53,7 +53,7 @@ pub(crate) async fn begin(
         ranks: session.comm.place().size,
     });
     let stop = session.front.stop.clone();
-    let closing = Arc::new(Closing::new(recording, (session.failures.clone(), stop), notes));
+    let closing = Arc::new(RankEnding::new(recording, (session.failures.clone(), stop), notes));
     let (last, rank, front) = (Arc::clone(&closing), session.rank(), Arc::clone(&session.front));
     session.front.stop.on_signal(move |signal| {
         let closed = last.end(last.interruption(signal), None);
@@ -61,7 +61,7 @@ pub(crate) async fn begin(
             front.report(&interruption(&closed, signal));
         }
     });
-    Ok(Begun { closing, events, traces })
+    Ok(OpenTrace { closing, events, traces })
 }
 
 async fn trace(
@@ -69,7 +69,7 @@ async fn trace(
     folder: &str,
     config_json: String,
     planned: Planned,
-) -> Result<Option<Recording>, Failure> {
+) -> Result<Option<RankTraceWriter>, Failure> {
     let name = if session.rank() == 0 { prepare_traces(session, folder) } else { Ok(folder.to_owned()) };
     let name = session.agree(name).await?;
     if !session.loaded.workload.dlio_rs.trace {
@@ -89,7 +89,7 @@ async fn trace(
     let last = Arc::downgrade(&writer);
     session.front.stop.on_panic(move || last.upgrade().iter().for_each(|writer| writer.give_up()));
     let sampler = Sampler::start(session.clock.clone(), session.rank(), session.clock_offset.0);
-    Ok(Some(Recording::new(writer, sampler, folder, session.rank())))
+    Ok(Some(RankTraceWriter::new(writer, sampler, folder, session.rank())))
 }
 
 /// Removes the traces of an earlier run and returns the name of the trace folder. `dlio_benchmark` takes its run folder
@@ -106,7 +106,7 @@ fn prepare_traces(session: &Session, name: &str) -> Result<String, Failure> {
         }
     };
     if let Some(text) = claim.replace_earlier()? {
-        session.say_own(&text);
+        session.log_own(&text);
     }
     if session.output.is_none() {
         let taken = claim.folder().file_name().and_then(|taken| taken.to_str()).unwrap_or(name);

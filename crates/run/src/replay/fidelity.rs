@@ -27,7 +27,7 @@ pub(crate) fn report(session: &Session, all: &Fidelity) {
     let three = |name: &str| {
         ["p50", "p99", "max"].map(|which| format!("{which} {}", ms(&format!("{name}_{which}")))).join(", ")
     };
-    session.say(&format!(
+    session.log_output(&format!(
         "Replayed {} of {} operation(s) ({} failed, {} skipped), {} of {} bytes in {:.3} s",
         all.operations_done,
         all.operations_planned,
@@ -38,7 +38,7 @@ pub(crate) fn report(session: &Session, all: &Fidelity) {
         all.span_ns as f64 / 1e9
     ));
     if all.operations_unread * 2 > all.operations_planned {
-        session.say(&format!(
+        session.log_output(&format!(
             "  {} of those skipped were late before they had been read: the schedule is denser than {} rank(s) can read it; more ranks or a \
              lower --speed help",
             all.operations_unread,
@@ -46,27 +46,27 @@ pub(crate) fn report(session: &Session, all: &Fidelity) {
         ));
     }
     if all.opens_recorded + all.opens > 0 {
-        session.say(&format!("  files opened for reading: {} (recorded {})", all.opens, all.opens_recorded));
+        session.log_output(&format!("  files opened for reading: {} (recorded {})", all.opens, all.opens_recorded));
     }
     if all.larger > 0 {
-        session.say(&format!(
+        session.log_output(&format!(
             "  a difference: {} read(s) to the end found an object larger than recorded, of whole ones the recorded bytes were read \
              (`--prepare` makes objects of the recorded sizes)",
             all.larger
         ));
     }
     if all.operations_failed_again > 0 {
-        session.say(&format!("  {} operation(s) failed as they had when recorded", all.operations_failed_again));
+        session.log_output(&format!("  {} operation(s) failed as they had when recorded", all.operations_failed_again));
     }
-    session.say(&format!("  issue-time error: {}", three("issue_error")));
-    session.say(&format!("  think-time error: {}", three("think_error")));
+    session.log_output(&format!("  issue-time error: {}", three("issue_error")));
+    session.log_output(&format!("  think-time error: {}", three("think_error")));
     let (recorded, achieved) = all.concurrency();
-    session.say(&format!(
+    session.log_output(&format!(
         "  concurrency: {achieved:.2} (recorded {recorded:.2}), at most {} on a rank (recorded {}); {} inversion(s)",
         all.peak, all.recorded_peak, all.inversions
     ));
     let distance = all.metric("interarrival_ks").map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-    session.say(&format!("  inter-arrival times: Kolmogorov-Smirnov distance {distance}"));
+    session.log_output(&format!("  inter-arrival times: Kolmogorov-Smirnov distance {distance}"));
 }
 
 /// Writes the numbers of all ranks together and of each rank; returns what it wrote.

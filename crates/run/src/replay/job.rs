@@ -22,7 +22,7 @@ use crate::front_end::FrontEnd;
 use crate::message::Verbosity;
 use crate::options::Options;
 use crate::outputs::meter::{Tally, Task};
-use crate::outputs::progress::{Replaying, Shows};
+use crate::outputs::progress::{ProgressReporter, Replaying};
 use crate::replay::options::TraceOptions;
 use crate::resolve::config_source::ConfigWords;
 use crate::session::Session;
@@ -206,7 +206,12 @@ fn rows_of(trace: &RankTrace, source: u32) -> Result<Rows, Failure> {
     Ok(Box::new(rows))
 }
 
-pub(crate) fn rig(session: &Session, opened: &Opened, events: Option<Arc<dyn EventSink>>, shows: &Shows) -> Rig {
+pub(crate) fn rig(
+    session: &Session,
+    opened: &Opened,
+    events: Option<Arc<dyn EventSink>>,
+    shows: &ProgressReporter,
+) -> Rig {
     Rig {
         storage: opened.storage.clone(),
         comm: Rc::clone(&session.bare),

@@ -17,7 +17,6 @@ use dlio_plan::replay::{EndpointRule, Error as PlanError, Fidelity, ReplayKind, 
 use dlio_storage::s3::{Preflight, S3};
 
 use crate::backend::{self, Opened};
-use crate::closing::end;
 use crate::collective::{agree, gather};
 use crate::execute::conclude;
 use crate::failure::of_engine;
@@ -25,8 +24,9 @@ use crate::failure::{Code, Failure};
 use crate::outcome::PlannedOperations;
 use crate::output_folder::Writes;
 use crate::outputs::meter::Task;
-use crate::outputs::progress::Shows;
+use crate::outputs::progress::ProgressReporter;
 use crate::outputs::{outages, parameters, trace_folder};
+use crate::rank_ending::end;
 use crate::ranks::Ranks;
 use crate::replay::job::{CHANGES, Job, ReplayRequest, plan_failure, rig, rows};
 use crate::replay::prepare::prepare;
@@ -78,7 +78,7 @@ pub(crate) async fn run(
     }
     if wanted.args.dry_run {
         if job.changes_the_recorded() {
-            session.say(&format!("  without --dry-run it would not begin: {CHANGES}"));
+            session.log_output(&format!("  without --dry-run it would not begin: {CHANGES}"));
         }
         session.outcome.borrow_mut().complete = true;
         return Ok(());
@@ -132,7 +132,7 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
     let rest = (job.survey.folded, job.survey.filtered, job.survey.failed, job.survey.failed_parts);
     let all = gather(&*session.comm, &(mine, rest)).await?;
     let (size, seconds) = (session.comm.place().size, end.saturating_sub(origin) as f64 / 1e9);
-    session.say(&format!(
+    session.log_output(&format!(
         "Replaying {} of {} on {}: {seconds:.3} s as recorded, speed {}, {}",
         job.folder.display(),
         counted(job.traces.len(), "recorded rank"),
@@ -145,7 +145,11 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
         let found = all.iter().flat_map(|(kinds, _)| kinds).filter(|(name, ..)| name == kind.name());
         let (count, bytes) = found.fold((0, 0), |sum, (_, count, bytes)| (sum.0 + count, sum.1 + bytes));
         if count > 0 {
-            session.say(&format!("  {:<6} {}, {bytes} bytes per pass", kind.name(), counted(count, "operation")));
+            session.log_output(&format!(
+                "  {:<6} {}, {bytes} bytes per pass",
+                kind.name(),
+                counted(count, "operation")
+            ));
             planned.insert(kind.name().to_owned(), PlannedOperations { operations: count, bytes });
         }
     }
@@ -153,13 +157,13 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
     let rest = all.iter().map(|(_, rest)| *rest);
     let (folded, filtered, failed, parts) =
         rest.reduce(|sum, rest| (sum.0 + rest.0, sum.1 + rest.1, sum.2 + rest.2, sum.3 + rest.3)).unwrap_or_default();
-    session.say(&format!(
+    session.log_output(&format!(
         "  not done on their own: {} of other operations, {filtered} left out by options, {failed} that failed \
          when recorded",
         counted(folded, "part")
     ));
     if parts > 0 {
-        session.say(&format!(
+        session.log_output(&format!(
             "  {parts} of these are failed parts of uploads, which `--failed issue` leaves out too: an upload is one write of its whole size, \
              split as the storage is configured"
         ));
@@ -217,7 +221,7 @@ async fn issue(
     (job, window): (&Job<'_>, (i64, i64)),
     (routes, events): (&[Opened], Option<Arc<dyn EventSink>>),
 ) -> Result<Fidelity, Failure> {
-    let shows = Shows::new(session);
+    let shows = ProgressReporter::new(session);
     let rig = rig(session, opened, events, &shows);
     let sources = job.plan.sources(job.rank);
     let open = || rows(&job.traces, &sources).map_err(|failure| PlanError::Trace(failure.message));

@@ -12,7 +12,7 @@ use crate::collective::gather;
 use crate::failure::of_engine;
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::Task;
-use crate::outputs::progress::Shows;
+use crate::outputs::progress::ProgressReporter;
 use crate::replay::job::{Job, plan_failure, rig, rows};
 use crate::session::Session;
 use crate::space::{self, FileSystem, Need};
@@ -47,7 +47,7 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
     let needed = session.agree(needed).await?;
     let size = session.comm.place().size as usize;
     let mine = needed.iter().enumerate().filter(|(index, _)| index % size == job.rank as usize);
-    let shows = Shows::new(session);
+    let shows = ProgressReporter::new(session);
     let total = (needed.len() as u64).div_ceil(size as u64);
     let meter = shows.begin(Task::counting("Looking objects up", "objects", total));
     let looked = look(opened, mine.map(|(_, needed)| needed).inspect(|_| shows.tally.add(false)), job).await;
@@ -72,12 +72,12 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
     let (missing, other, left) =
         counts.iter().fold((0, 0, 0), |sum, found| (sum.0 + found.0, sum.1 + found.1, sum.2 + found.2));
     let total = needed.len() as u64;
-    session.say(&format!(
+    session.log_output(&format!(
         "Prepared {total} object(s): {missing} written, {other} of another size rewritten, {} were there",
         total - missing - other
     ));
     if let Some(example) = counts.into_iter().find_map(|(.., example)| example) {
-        session.say(&format!(
+        session.log_output(&format!(
             "  {left} have another size than recorded and are left as they are, because without `--map` they are the recorded ones \
              (`--in-place`: rewrite them); the first one: {example}"
         ));
@@ -148,7 +148,7 @@ async fn write(
     session: &Session,
     opened: &Opened,
     (job, objects): (&Job<'_>, impl Iterator<Item = (String, u64)>),
-    shows: &Shows,
+    shows: &ProgressReporter,
 ) -> Result<(), Failure> {
     let operations = (0u64..).zip(objects).map(|(number, (key, bytes))| {
         let lane = u32::try_from(number % u64::from(PREPARING)).unwrap_or(0);

@@ -22,14 +22,14 @@ const LISTED: u64 = 1_000_000;
 const SHAPES: usize = 20_000;
 
 /// The trace of this rank and its counters.
-pub(crate) struct Recording {
+pub(crate) struct RankTraceWriter {
     writer: Arc<TraceWriter>,
     sampler: Sampler,
     folder: PathBuf,
     rank: u32,
 }
 
-impl Recording {
+impl RankTraceWriter {
     pub(crate) fn new(writer: Arc<TraceWriter>, sampler: Sampler, folder: PathBuf, rank: u32) -> Self {
         Self { writer, sampler, folder, rank }
     }

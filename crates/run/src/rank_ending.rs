@@ -18,12 +18,12 @@ use crate::failure::Failure;
 use crate::host::wall_clock::Anchor;
 use crate::outputs::file::write_file;
 use crate::outputs::log::LogFile;
-use crate::outputs::recording::Recording;
+use crate::outputs::rank_trace::RankTraceWriter;
 use crate::session::Session;
 use crate::stop::{Signal, StopHandle};
 
 /// What rank 0 writes besides its trace when a run does not complete.
-pub(crate) struct Notes {
+pub(crate) struct UnfinishedRunFiles {
     /// Log file of the run.
     pub(crate) log: LogFile,
     /// Path of `summary.json`; `None` if a run that does not complete writes none.
@@ -34,16 +34,16 @@ pub(crate) struct Notes {
 }
 
 /// Records how this rank's part of a run ended, exactly once.
-pub(crate) struct Closing {
+pub(crate) struct RankEnding {
     state: Mutex<State>,
     failures: Option<Arc<Failures>>,
     stop: StopHandle,
-    notes: Option<Notes>,
+    notes: Option<UnfinishedRunFiles>,
 }
 
 #[derive(Default)]
 struct State {
-    recording: Option<Recording>,
+    recording: Option<RankTraceWriter>,
     traced: bool,
     /// Path and content of `summary.json` once it is written.
     summary: Option<(PathBuf, Summary)>,
@@ -61,11 +61,11 @@ pub(crate) struct Closed {
     pub(crate) traced: bool,
 }
 
-impl Closing {
+impl RankEnding {
     pub(crate) fn new(
-        recording: Option<Recording>,
+        recording: Option<RankTraceWriter>,
         (failures, stop): (Option<Arc<Failures>>, StopHandle),
-        notes: Option<Notes>,
+        notes: Option<UnfinishedRunFiles>,
     ) -> Self {
         let state = State { traced: recording.is_some(), recording, ..State::default() };
         Self { state: Mutex::new(state), failures, stop, notes }
@@ -130,7 +130,7 @@ impl Closing {
 /// The failure of the run, or of writing its trace.
 pub(crate) async fn end<T>(
     session: &Session,
-    (closing, clients): (&Closing, &[&Arc<S3>]),
+    (closing, clients): (&RankEnding, &[&Arc<S3>]),
     ran: Result<T, Failure>,
 ) -> Result<T, Failure> {
     let (clock, ran) = match ran {
@@ -165,7 +165,7 @@ pub(crate) async fn end<T>(
         }
         // From here on, traces and counters of all ranks are complete.
         (Ok(value), _) => session.agree(closed.trace.map(|()| value)).await,
-        (Err(failure), _) if failure.said => Err(failure),
+        (Err(failure), _) if failure.reported => Err(failure),
         (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal)),
         (Err(failure), None) => Err(session.alone(&failure).await),
     }
@@ -206,5 +206,5 @@ pub(crate) fn interruption(closed: &Closed, signal: Signal) -> Failure {
     };
     let failure = Failure::new(signal.code, format_args!("the run did not complete: {}{trace}", closed.ending));
     // The rank that failed has reported the reason.
-    if matches!(closed.ending, Ending::Aborted { .. }) { failure.already_said() } else { failure }
+    if matches!(closed.ending, Ending::Aborted { .. }) { failure.already_reported() } else { failure }
 }
