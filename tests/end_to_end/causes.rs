@@ -15,7 +15,7 @@ struct Run {
 }
 
 impl Run {
-    /// A server with trouble, and a dataset on it.
+    /// A server with faults, and a dataset on it.
     fn prepare(endpoints: usize, faults: &[&str], computation_time: f64) -> Self {
         let rules: Vec<&str> = faults.iter().flat_map(|rule| ["--fault", rule]).collect();
         let server = Server::start(endpoints, &rules);

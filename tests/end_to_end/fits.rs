@@ -80,7 +80,7 @@ fn recorded(at: &Path, ranks: u32, framework: &str, more: &[&str]) {
 }
 
 #[test]
-fn fitted_workloads_read_what_was_recorded_and_as_foreseen() {
+fn fitted_workloads_read_what_was_recorded_and_as_predicted() {
     let cases: [(u32, &str, &[&str]); 5] = [
         (2, "pytorch", &["dataset.format=npz"]),
         (2, "tensorflow", &["dataset.format=tfrecord"]),
@@ -119,14 +119,14 @@ fn fitted_workloads_read_what_was_recorded_and_as_foreseen() {
             assert!(before.is_like(&after, 0.02), "{more:?}: {before:?} {after:?}\n{yaml}");
         }
         let after = Done::of(&again, Phase::Train);
-        let foreseen = [
+        let predicted = [
             ("bytes per step and rank", after.bytes),
             ("reads per step and rank", after.reads),
             ("files opened per step and rank", after.opens),
         ];
-        for (name, found) in foreseen {
-            let (_, foreseen) = said(&yaml, name);
-            assert!((foreseen * after.steps / found - 1.0).abs() < 0.02, "{more:?}: {name}: {foreseen}\n{yaml}");
+        for (name, found) in predicted {
+            let (_, predicted) = said(&yaml, name);
+            assert!((predicted * after.steps / found - 1.0).abs() < 0.02, "{more:?}: {name}: {predicted}\n{yaml}");
         }
     }
 }
@@ -153,8 +153,8 @@ fn a_trace_of_checkpoints_alone_gives_a_workload_of_checkpoints_alone() {
         for line in ["train: false", "checkpoint: true", "num_checkpoints_write: 3", "num_checkpoints_read: 2"] {
             assert!(yaml.contains(line), "{line}: {yaml}");
         }
-        let (recorded, foreseen) = said(&yaml, "bytes of a checkpoint and rank that saves");
-        assert!((recorded - 600_000.0).abs() < 1.0 && (foreseen - recorded).abs() < 3.0, "{yaml}");
+        let (recorded, predicted) = said(&yaml, "bytes of a checkpoint and rank that saves");
+        assert!((recorded - 600_000.0).abs() < 1.0 && (predicted - recorded).abs() < 3.0, "{yaml}");
         let (before, after) = (Done::of(&out, Phase::Checkpoint), Done::of(&again, Phase::Checkpoint));
         assert!(before.is_like(&after, 0.01) && before.opens > 0.0, "{before:?} {after:?}\n{yaml}");
     }
@@ -218,13 +218,13 @@ fn sample_traces_of_every_format_give_workloads_that_run() {
         solo(&words).ok();
         let data = format!("dataset.data_folder={}/fitted", at.display());
         let yaml = fitted(&trace, ranks, &again, &["workflow.generate_data=true", &data, "train.computation_time=0"]);
-        let ((steps, _), (each, foreseen)) =
+        let ((steps, _), (each, predicted)) =
             (said(&yaml, "steps of all ranks"), said(&yaml, "bytes per step and rank"));
         let after = Done::of(&again, Phase::Train);
         let (recorded, found) = (steps * each, after.bytes);
         assert!((0.75..1.35).contains(&(found / recorded)), "{sample}: {recorded} {found}\n{yaml}");
         // An op-log names a bucket, so the prediction is for objects, but here files are read.
         let near = if sample.starts_with("op-log") { 0.12 } else { 0.05 };
-        assert!((found / after.steps / foreseen - 1.0).abs() < near, "{sample}: {foreseen} {after:?}\n{yaml}");
+        assert!((found / after.steps / predicted - 1.0).abs() < near, "{sample}: {predicted} {after:?}\n{yaml}");
     }
 }

@@ -13,7 +13,7 @@ use dlio_plan::{File, FileSet, Handles, LaneStep, SampleRead, Split, TrainingPla
 use crate::layout::layout;
 
 /// Predicts workloads on a number of ranks.
-pub struct Foreseer {
+pub struct PlanPredictor {
     /// Number of ranks.
     pub ranks: u32,
 }
@@ -27,7 +27,7 @@ const KEPT_BYTES: u64 = 64 << 20;
 const FILES: u64 = 64;
 const PIECE_BYTES: usize = 1 << 20;
 
-impl WorkloadPredictor for Foreseer {
+impl WorkloadPredictor for PlanPredictor {
     fn file_bytes(&self, yaml: &str) -> Option<f64> {
         let workload = workload(yaml)?;
         let (layout, files) = (layout(&workload).ok()?, FileSet::new(&workload).ok()?);

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_says_which_requests_and_what_trouble() {
+    fn a_rule_says_which_requests_and_which_fault() {
         let known = rule("ms=1.5,endpoint=2,gets=10..20,s=1..,first");
         assert_eq!(known.delay, Duration::from_micros(1500));
         assert_eq!((known.endpoint, known.gets, known.first), (Some(2), Some(10..20), true));

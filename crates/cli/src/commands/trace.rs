@@ -25,7 +25,7 @@ use dlio_run::front_end::FrontEnd;
 use dlio_run::message::Verbosity;
 use dlio_run::output_folder;
 use dlio_run::outputs::meter::{Tally, Task};
-use dlio_run::predict::Foreseer;
+use dlio_run::predict::PlanPredictor;
 
 /// Largest number of names of unmapped operations that are printed.
 const NAMED: usize = 6;
@@ -113,8 +113,8 @@ fn told(format: OutputFormat, text: &str, json: &Value) -> Result<(), Failure> {
 /// Prints a workload that resembles a trace.
 fn fit(from: &Path, verbosity: Verbosity) -> Result<(), Failure> {
     let (traces, shown) = shown(from, ("Fitting", 2), verbosity)?;
-    let foreseer = Foreseer { ranks: u32::try_from(traces.len()).unwrap_or(u32::MAX) };
-    let fitted = dlio_analyze::fit::fit(&traces, &foreseer)
+    let predictor = PlanPredictor { ranks: u32::try_from(traces.len()).unwrap_or(u32::MAX) };
+    let fitted = dlio_analyze::fit::fit(&traces, &predictor)
         .map_err(|error| Failure::new(Code::Trace, dlio_run::failure::chain(&error)))?;
     drop(shown);
     let Some(fitted) = fitted else {

@@ -15,7 +15,7 @@ use dlio_plan::{FileSet, GeneratePlan, World, training};
 use dlio_storage::memory::Memory;
 use dlio_storage::{ByteRange, ChunkSink, Future, Object, Receipt, Storage, Version, forward_object, forward_storage};
 
-use super::Foreseer;
+use super::PlanPredictor;
 use crate::layout::layout;
 
 /// Opens, reads, and bytes that were read.
@@ -138,7 +138,7 @@ fn the_engine_opens_and_reads_what_the_predictor_predicts() {
     ];
     for (dialect, framework, dataset, reader) in workloads {
         let yaml = workload(dialect, framework, dataset, reader);
-        let load = Foreseer { ranks: 1 }.training(&yaml).unwrap_or_else(|| panic!("no prediction of\n{yaml}"));
+        let load = PlanPredictor { ranks: 1 }.training(&yaml).unwrap_or_else(|| panic!("no prediction of\n{yaml}"));
         let [opens, reads, bytes] = run(&yaml);
         let predicted = [load.opens, load.reads, load.bytes].map(|count| format!("{count}"));
         assert_eq!(

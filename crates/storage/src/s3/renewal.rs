@@ -37,7 +37,7 @@ struct SharedCredentials {
     wanted: Notify,
     /// Notified after each renewal, successful or not.
     asked: Notify,
-    trouble: Mutex<String>,
+    last_error: Mutex<String>,
 }
 
 impl Renewal {
@@ -47,18 +47,18 @@ impl Renewal {
     /// # Errors
     /// When the renewing thread cannot be started.
     pub fn start(first: Temporary, source: CredentialSource) -> std::io::Result<Self> {
-        let shelf = Arc::new(SharedCredentials {
+        let state = Arc::new(SharedCredentials {
             newest: Mutex::new((Arc::new(first.credentials), first.ends)),
             generation: AtomicU64::new(1),
             wanted: Notify::new(),
             asked: Notify::new(),
-            trouble: Mutex::default(),
+            last_error: Mutex::default(),
         });
-        let weak = Arc::downgrade(&shelf);
+        let weak = Arc::downgrade(&state);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let work = move || runtime.block_on(keep_new(&weak, &source, first.ends));
         std::thread::Builder::new().name("credentials".to_owned()).spawn(work)?;
-        Ok(Self(shelf))
+        Ok(Self(state))
     }
 
     #[inline]
@@ -82,8 +82,8 @@ impl Renewal {
 
     /// Returns why the last renewal failed; empty if it succeeded.
     #[must_use]
-    pub fn trouble(&self) -> String {
-        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn last_error(&self) -> String {
+        self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -94,30 +94,30 @@ impl fmt::Debug for Renewal {
 }
 
 /// Renews credentials in time, until they are no longer in use.
-async fn keep_new(shelf: &Weak<SharedCredentials>, source: &CredentialSource, first: Option<Duration>) {
+async fn keep_new(state: &Weak<SharedCredentials>, source: &CredentialSource, first: Option<Duration>) {
     let (mut got, mut ends) = (unix_time(), first);
     loop {
         {
-            let Some(shelf) = shelf.upgrade() else { return };
+            let Some(state) = state.upgrade() else { return };
             let wait = ends.map_or(LEAD, |ends| due(unix_time(), got, ends)).min(LEAD);
-            let wanted = tokio::time::timeout(wait, shelf.wanted.notified()).await.is_ok();
+            let wanted = tokio::time::timeout(wait, state.wanted.notified()).await.is_ok();
             if !wanted && ends.is_none_or(|ends| due(unix_time(), got, ends) > PAUSE) {
                 continue;
             }
         }
         let answer = source().await;
-        let Some(shelf) = shelf.upgrade() else { return };
+        let Some(state) = state.upgrade() else { return };
         match answer {
             Ok(found) => {
                 (got, ends) = (unix_time(), found.ends);
-                shelf.put(found);
+                state.put(found);
             }
             Err(why) => {
-                *shelf.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+                *state.last_error.lock().unwrap_or_else(PoisonError::into_inner) = why;
                 got = unix_time();
             }
         }
-        shelf.asked.notify_waiters();
+        state.asked.notify_waiters();
     }
 }
 
@@ -130,7 +130,7 @@ fn due(now: Duration, got: Duration, ends: Duration) -> Duration {
 impl SharedCredentials {
     fn put(&self, found: Temporary) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if *newest.0 != found.credentials {
             *newest = (Arc::new(found.credentials), found.ends);
             self.generation.fetch_add(1, Ordering::Release);

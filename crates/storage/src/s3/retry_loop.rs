@@ -260,8 +260,8 @@ async fn renew_if_expired(client: &ClientState, failure: &mut Failure) {
     }
     renewal.ask().await;
     failure.retry = Retry::Later;
-    let trouble = renewal.trouble();
-    if !trouble.is_empty() {
-        failure.message = format!("{}; they could not be renewed: {trouble}", failure.message);
+    let last_error = renewal.last_error();
+    if !last_error.is_empty() {
+        failure.message = format!("{}; they could not be renewed: {last_error}", failure.message);
     }
 }
