@@ -54,7 +54,7 @@ fn damage(format: &str, kind: &str) -> Option<&'static [&'static str]> {
         ("magic", _) => &["offset", "expected", "found"],
         // There are two frames or rows of equal length, so a file of one sample remains.
         ("cut in half", "csv") => &["number of rows (samples) of the CSV file is 1 in the file"],
-        ("cut in half", "tfrecord") => &["sample 1 was asked for", "the file holds 1"],
+        ("cut in half", "tfrecord") => &["sample 1 was requested", "the file holds 1"],
         // The end of the file contains the offsets of everything.
         (_, "parquet") if kind != "empty" => &["end of the Parquet file", "expected \"PAR1\""],
         ("trailing", "csv") => &["CSV file at offset", "commas and newlines", "found \"abc\""],

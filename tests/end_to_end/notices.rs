@@ -44,7 +44,7 @@ fn a_place_that_is_misspelt_or_of_another_kind_is_refused_before_anything_is_mad
         refused(key, "'file://node/data'", &[key, "the host"]);
     }
     for key in ["output.folder", "dlio_rs.registry"] {
-        refused(key, "'s3://bkt/out'", &[key, "s3://bkt/out", "no local path"]);
+        refused(key, "'s3://bkt/out'", &[key, "s3://bkt/out", "is not a local path"]);
     }
     assert!(!folder.path().join("out").exists() && !Path::new("s3:").exists());
 }
@@ -60,7 +60,7 @@ fn options_for_local_paths_take_nothing_else() {
         ["trace", "repair", "gs://bkt/trace", "-q"],
         ["serve", "--data", "s3://bkt", "-q"],
     ] {
-        solo(&words).failed(2, &["no local path"]);
+        solo(&words).failed(2, &["is not a local path"]);
     }
     solo(&["replay", "s3://bkt/trace"]).failed(2, &["read from local paths"]);
     let out = format!("file://{}/other", folder.path().display());
