@@ -19,7 +19,7 @@ impl Lane {
     pub const MAIN: Lane = Lane(u16::MAX);
 }
 
-/// Identifier of an object name, assigned by an [`EventSink`]. The trace stores each name once.
+/// Identifier of an object name, assigned by an [`EventSink`](crate::EventSink). The trace stores each name once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u32);
 
@@ -28,7 +28,7 @@ impl ObjectId {
     pub const NONE: ObjectId = ObjectId(u32::MAX);
 }
 
-/// Identifier of an endpoint name, assigned by an [`EventSink`].
+/// Identifier of an endpoint name, assigned by an [`EventSink`](crate::EventSink).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(pub u16);
 
@@ -37,7 +37,7 @@ impl EndpointId {
     pub const NONE: EndpointId = EndpointId(u16::MAX);
 }
 
-/// Identifier of a label, assigned by an [`EventSink`].
+/// Identifier of a label, assigned by an [`EventSink`](crate::EventSink).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TagId(pub u16);
 
