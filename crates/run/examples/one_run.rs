@@ -41,7 +41,9 @@ pub(crate) fn one_run(folder: &Path) -> Result<(Outcome, Vec<String>), Failure> 
     let words = [
         "default".to_owned(),
         "workflow.generate_data=true".to_owned(),
+        "workflow.evaluation=false".to_owned(),
         "dataset.num_files_train=4".to_owned(),
+        "dataset.num_files_eval=0".to_owned(),
         "dataset.num_samples_per_file=2".to_owned(),
         "dataset.record_length_bytes=1024".to_owned(),
         "train.epochs=1".to_owned(),
