@@ -580,7 +580,7 @@ fn the_preflight_names_the_endpoint_that_is_wrong() {
     assert_eq!((error.kind, error.endpoint.clone()), (ErrorKind::Denied, Some(wrong.url())));
     let missing = Stub::start(|_| status(404));
     let error = run(client(config(&[&missing])).preflight(Preflight::Read("train/a"))).unwrap_err();
-    assert!(error.to_string().contains("generate it first"), "{error}");
+    assert!(error.to_string().contains("generate the dataset first"), "{error}");
 }
 
 #[test]
