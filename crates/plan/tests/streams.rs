@@ -81,6 +81,10 @@ fn the_first_eight_of_the_times_of_the_native_dialect() {
 fn the_first_eight_pauses_between_checkpoints() {
     let yaml = "model: {model_size: 1024}\nframework: pytorch\nworkflow: {train: false, checkpoint: true}\n\
                 checkpoint: {num_checkpoints_write: 1, time_between_checkpoints: {type: uniform, min: 0, max: 1}}\n";
-    let plan = dlio_plan::checkpoints(&workload(yaml, &[]), World { size: 1 }).expect("a plan");
-    assert_eq!(nanos(plan.alone().expect("checkpoints alone").pauses(0)), [0; 8]);
+    let plan =
+        dlio_plan::checkpoints(&workload(yaml, &["++dlio_rs.dialect=native"]), World { size: 1 }).expect("a plan");
+    assert_eq!(
+        nanos(plan.alone().expect("checkpoints alone").pauses(0)),
+        [282_606_472, 636_220_280, 126_686_206, 329_911_221, 52_497_241, 928_420_178, 520_519_077, 882_041_409]
+    );
 }
