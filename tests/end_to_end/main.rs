@@ -37,6 +37,8 @@ mod serving;
 mod setup;
 mod shapes;
 mod sizes;
+#[path = "../skipped.rs"]
+mod skipped;
 mod support;
 mod terminal;
 mod texts;

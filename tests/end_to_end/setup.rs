@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::skipped;
+use crate::skipped;
 
 const SETUP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/setup");
 
@@ -69,7 +69,7 @@ fn set_up_runs_the_installer_of_rust_where_rust_is_missing_or_old() {
         if let Some(version) = old {
             cargo(&machine.bin(), version);
         } else if Path::new("/usr/bin/cargo").exists() {
-            skipped("setup: a machine without Rust cannot be played where /usr/bin/cargo exists");
+            skipped::report("setup: a machine without Rust cannot be played where /usr/bin/cargo exists");
             continue;
         }
         let installer = machine.0.path().join("rustup-init");

@@ -265,15 +265,3 @@ pub(crate) fn events(output: &Path) -> Vec<dlio_event::Event> {
     let batches = traces.iter().flat_map(|trace| trace.batches().unwrap()).map(Result::unwrap);
     batches.flat_map(|batch| batch.views().map(dlio_trace::Row::event).collect::<Vec<_>>()).collect()
 }
-
-/// Reports a check that cannot run on this machine: on standard error, past the capture of output, and in the list that
-/// `scripts/test` prints at its end.
-#[expect(clippy::disallowed_methods, reason = "the list belongs to the caller of the tests")]
-pub(crate) fn skipped(what: &str) {
-    use std::io::Write as _;
-    eprintln!("SKIPPED: {what}");
-    if let Some(list) = std::env::var_os("DLIO_TEST_SKIPS") {
-        let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
-        writeln!(list, "{what}").unwrap();
-    }
-}

@@ -3,9 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+#[path = "../../../tests/skipped.rs"]
+mod skipped;
 mod synthetic;
 
-use std::io::Write;
 use std::process::Command;
 
 use dlio_analyze::compare::compare;
@@ -176,16 +177,6 @@ fn the_first_sentence_is_the_verdict() {
     assert_eq!(verdict(&Report::default())["headline"], "The traces contain no events");
 }
 
-/// Reports a check that could not run: on standard error, past the capture of output, and in the list that `scripts/test` prints at its end.
-#[expect(clippy::disallowed_methods, reason = "the list belongs to the caller of the tests")]
-fn skipped(what: &str) {
-    eprintln!("SKIPPED: {what}");
-    if let Some(list) = std::env::var_os("DLIO_TEST_SKIPS") {
-        let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
-        writeln!(list, "{what}").unwrap();
-    }
-}
-
 /// Returns the page as drawn by Chromium; `None` without Chromium.
 fn drawn(page: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
@@ -260,7 +251,7 @@ fn a_browser_draws_every_plot_and_zooms_into_it_without_an_error() {
     ];
     for (name, page, plots) in pages {
         let Some(dom) = drawn(&text(page)) else {
-            skipped("a_browser_draws_every_plot_and_zooms_into_it_without_an_error: Chromium is not installed");
+            skipped::report("a_browser_draws_every_plot_and_zooms_into_it_without_an_error: Chromium is not installed");
             return;
         };
         let number = |what: &str| left(&dom, what).unwrap_or_else(|| panic!("{name}: no {what} in {dom:.2000}"));
